@@ -1,0 +1,60 @@
+"""The whole test pass, beside nothing but its forward passes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from benchmarks.data import write_cache
+from benchmarks.networks import bare_forward, network, plain_forward
+from benchmarks.options import Options
+from benchmarks.timing import Row, interleave, ratio
+from benchmarks.training import trainer
+from jrn_lightning.data.datamodule import CacheDataModule
+from jrn_lightning.task import JointRefinement
+
+PASS, BARE, PLAIN = "test pass", "bare forward passes", "plain float32 forward passes"
+PROTOCOLS = ("full", "eigen", "eigen_fergus")
+
+
+def rows(options: Options) -> list[Row]:
+    """Reading, resizing, three setups, enlarging and the statistics, for a whole split."""
+    # The crops are defined for frames of 480 × 640 only.
+    protocols = PROTOCOLS if options.frame == (480, 640) else PROTOCOLS[:1]
+    images = options.frames
+    with tempfile.TemporaryDirectory() as folder:
+        cache = write_cache(Path(folder) / "cache.h5", options.frame, train=3, test=images)
+        data = CacheDataModule(cache)
+        data.setup("test")
+        batch = next(iter(data.test_dataloader()))
+        task = JointRefinement(
+            network(options),
+            data.modalities,
+            protocols=protocols,
+            channels_last=options.channels_last,
+        )
+        setups = 1 + len(data.modalities)
+        bare, plain = bare_forward(options, batch), plain_forward(options, batch)
+
+        def passes(forward: object) -> None:
+            assert callable(forward)
+            for _ in range(setups * images):
+                forward()
+
+        times = interleave(
+            {
+                PASS: lambda: trainer(options).test(task, datamodule=data, verbose=False),
+                BARE: lambda: passes(bare),
+                PLAIN: lambda: passes(plain),
+            },
+            rounds=max(3, options.rounds // 2),
+            device=options.device,
+        )
+        data.cache.close()
+    size = f"{options.frame[0]} × {options.frame[1]}"
+    what = f"test pass over {images} images at {size}, {setups} setups, "
+    what += f"protocols {', '.join(protocols)}"
+    return [
+        ratio(times, PASS, BARE, f"{what}, over as many bare forward passes", goal=1.25),
+        ratio(times, PLAIN, PASS, f"{what}: plain forward passes over it", at_most=False),
+    ]

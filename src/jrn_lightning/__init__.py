@@ -1,0 +1,1 @@
+"""Does one modality help to predict another, in which direction, and by how much?"""

@@ -1,0 +1,239 @@
+"""The schema of the configuration: every key, its type, its default, and what it may be.
+
+``conf/`` composes into it, so that a wrong key or type is refused while composing, before
+anything runs. ``check`` refuses what a type cannot express.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from jrn_lightning.errors import ConfigError
+from jrn_lightning.evaluation.protocols import PROTOCOLS
+from jrn_lightning.models import INITIALIZATIONS, MUTE_VALUES, OPERATIONS
+from jrn_lightning.task import SCHEDULES
+
+# Enumerations list their choices in the error that a wrong value gives.
+Operation = Enum("Operation", {name: name for name in OPERATIONS})  # type: ignore[misc]
+Initialization = Enum("Initialization", {n: n for n in INITIALIZATIONS})  # type: ignore[misc]
+Mute = Enum("Mute", {m.name: m.name for m in MUTE_VALUES})  # type: ignore[misc]
+Schedule = Enum("Schedule", {name: name for name in SCHEDULES})  # type: ignore[misc]
+Precision = Enum("Precision", {n: n for n in ("auto", "float32", "bfloat16")})
+MemoryFormat = Enum("MemoryFormat", {n: n for n in ("auto", "contiguous", "channels_last")})
+LoggerKind = Enum("LoggerKind", {n: n for n in ("wandb", "csv", "none")})
+WandbMode = Enum("WandbMode", {n: n for n in ("auto", "online", "offline")})
+
+
+@dataclass
+class ArchConfig:
+    """Arguments of ``models.JRN``; the paper's values, where it gives one."""
+
+    name: str = MISSING
+    operation: Operation = MISSING  # type: ignore[valid-type]
+    fusion_channels: int = 60
+    stem_channels: int = 20
+    fused_channels: int | None = None
+    hidden_channels: int = 60
+    scales: list[int] = field(default_factory=lambda: [2, 4, 8])
+    stem_kernel: int = 3
+    fusion_kernel: int = 3
+    hidden_kernel: int = 3
+    head_kernel: int = 3
+    residual: bool = False
+
+
+@dataclass
+class DataConfig:
+    """Arguments of ``data.CacheDataModule``."""
+
+    name: str = MISSING
+    cache: str = MISSING
+    frame: list[int] | None = None
+    modalities: list[str] | None = None
+    plugins: list[str] = field(default_factory=list)
+    val_fraction: float = 0.1
+    split_seed: int = 0
+    memory_limit_gib: float = 4.0
+    num_workers: int = 0
+
+
+@dataclass
+class RecipeConfig:
+    """How a network is initialised and trained."""
+
+    name: str = MISSING
+    epochs: int = MISSING
+    batch_size: int = 1
+    learning_rate: float = MISSING
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: Schedule = MISSING  # type: ignore[valid-type]
+    clip_norm: float | None = None
+    initialization: Initialization = MISSING  # type: ignore[valid-type]
+    mean_head_bias: bool = False
+
+
+@dataclass
+class EvaluationConfig:
+    """What the test pass measures."""
+
+    protocols: list[str] = field(default_factory=lambda: ["full"])
+    mute_value: Mute = MISSING  # type: ignore[valid-type]
+    mute_seed: int = 0
+    resamples: int = 10_000
+
+
+@dataclass
+class TrainerConfig:
+    """Where and how it runs."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    precision: Precision = MISSING  # type: ignore[valid-type]
+    memory_format: MemoryFormat = MISSING  # type: ignore[valid-type]
+    threads: int | None = None
+    max_epochs: int | None = None
+    limit_frames: int | None = None
+    progress: bool = True
+
+
+@dataclass
+class LoggerConfig:
+    """Where losses and results go beside the job's folder."""
+
+    kind: LoggerKind = MISSING  # type: ignore[valid-type]
+    project: str = "jrn-lightning"
+    entity: str | None = None
+    mode: WandbMode = MISSING  # type: ignore[valid-type]
+    examples: int = 4
+
+
+@dataclass
+class Config:
+    """One job."""
+
+    arch: ArchConfig = field(default_factory=ArchConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    seed: int = 0
+    sweep: str = "main"
+    output: str = "runs"
+    overwrite: bool = False
+
+
+def register() -> None:
+    """Make the schema known to Hydra; call before composing."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration as plain values, enumerations by name."""
+    container = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(k): v for k, v in container.items()}
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse values that have the right type and cannot work.
+
+    Raises:
+        ConfigError: names the key, the value and what it may be.
+    """
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if "data.cache" in missing:
+        raise ConfigError(
+            "data.cache is not set. Give a prediction cache: data.cache=nyu.h5; "
+            "`jrn cache nyu --help` tells how to build one."
+        )
+    if missing:
+        raise ConfigError(f"{', '.join(missing)} is not set and has no default.")
+    positive = {
+        "recipe.epochs": cfg.recipe.epochs,
+        "recipe.batch_size": cfg.recipe.batch_size,
+        "recipe.learning_rate": cfg.recipe.learning_rate,
+        "recipe.clip_norm": cfg.recipe.clip_norm,
+        "evaluation.resamples": cfg.evaluation.resamples,
+        "trainer.devices": cfg.trainer.devices,
+        "trainer.threads": cfg.trainer.threads,
+        "trainer.max_epochs": cfg.trainer.max_epochs,
+        "trainer.limit_frames": cfg.trainer.limit_frames,
+        "data.memory_limit_gib": cfg.data.memory_limit_gib,
+    }
+    for key, value in positive.items():
+        if value is not None and not value > 0:
+            raise ConfigError(f"{key} is {value}: give a number greater than 0.")
+    for key, value in {"recipe.momentum": cfg.recipe.momentum, "data.val_fraction": cfg.data.val_fraction}.items():
+        if not 0 <= value < 1:
+            raise ConfigError(f"{key} is {value}: give a number from 0 to below 1.")
+    for key, value in {
+        "recipe.weight_decay": cfg.recipe.weight_decay,
+        "data.num_workers": cfg.data.num_workers,
+        "logger.examples": cfg.logger.examples,
+        "seed": cfg.seed,
+    }.items():
+        if value < 0:
+            raise ConfigError(f"{key} is {value}: give a number of at least 0.")
+    frame = cfg.data.frame
+    if frame is not None and (len(frame) != 2 or any(side < 1 for side in frame)):
+        raise ConfigError(f"data.frame is {list(frame)}: give height and width, as [240,320].")
+    unknown = [p for p in cfg.evaluation.protocols if p not in PROTOCOLS]
+    if unknown or not cfg.evaluation.protocols:
+        raise ConfigError(
+            f"evaluation.protocols is {list(cfg.evaluation.protocols)}. "
+            f"Choose from: {', '.join(PROTOCOLS)}."
+        )
+    accelerators = ("auto", "cpu", "gpu")
+    if cfg.trainer.accelerator not in accelerators:
+        raise ConfigError(
+            f"trainer.accelerator is {cfg.trainer.accelerator!r}. "
+            f"Choose from: {', '.join(accelerators)}."
+        )
+    if not Path(cfg.data.cache).exists():
+        raise ConfigError(
+            f"data.cache is {cfg.data.cache!r}: no such file (from {Path.cwd()}). "
+            "`jrn cache nyu --help` tells how to build one."
+        )
+
+
+def science(cfg: DictConfig) -> dict[str, Any]:
+    """The part of a configuration that decides the numbers: what a fingerprint covers.
+
+    Where results are written and logged, how many workers read, and where the cache lies do not
+    count; which cache it is is added by its content hash.
+    """
+    values = plain(cfg)
+    for key in ("logger", "sweep", "output", "overwrite"):
+        del values[key]
+    for key in ("cache", "memory_limit_gib", "num_workers"):
+        del values["data"][key]
+    for key in ("progress", "accelerator", "strategy", "threads"):
+        del values["trainer"][key]
+    return values
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as dotted keys.
+
+    >>> flat({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[prefix + key] = value
+    return result
+
+
+GROUPS = tuple(f.name for f in fields(Config) if f.name not in ("seed", "sweep", "output", "overwrite"))

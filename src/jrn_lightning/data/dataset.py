@@ -1,0 +1,183 @@
+"""Frames of a cache as batches: native grids in, frame-sized inputs and ground truth out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from jrn_lightning.data.cache import CacheSplit
+from jrn_lightning.data.grid import resample
+from jrn_lightning.keys import Batch
+from jrn_lightning.modalities import Modality
+
+
+def nearest_rows(out_size: int, in_size: int) -> NDArray[np.int64]:
+    """The input row whose cell holds the centre of each output cell: labels are never mixed.
+
+    >>> nearest_rows(2, 8).tolist()
+    [2, 6]
+    """
+    return ((np.arange(out_size) + 0.5) * in_size / out_size).astype(np.int64)
+
+
+class CachedFrames(Dataset[Batch]):
+    """Some frames of one split, whole batches at a time.
+
+    A resident data set holds the native predictions and the ground truth, at the size in which
+    they are used, in memory (or on the device); otherwise each sample is read when it is asked
+    for.
+
+    Args:
+        split: of an open cache.
+        modalities: those to serve, in order.
+        rows: positions in the split.
+        frame: (H, W) of the inputs.
+        target_size: (H', W') of the ground truth; None if it is not wanted.
+        resident: load everything now.
+        untouched: also serve the prediction at the ground truth's size, straight from its own
+            grid, under ``untouched``.
+    """
+
+    def __init__(
+        self,
+        split: CacheSplit,
+        modalities: dict[str, Modality],
+        rows: Sequence[int],
+        frame: tuple[int, int],
+        target_size: tuple[int, int] | None,
+        *,
+        resident: bool = False,
+        untouched: bool = False,
+    ) -> None:
+        self.split = split
+        self.modalities = modalities
+        self.rows = np.asarray(rows, np.int64)
+        self.frame = frame
+        self.target_size = target_size
+        self.untouched = untouched
+        self._cache_frame = split.cache.frame
+        self._predictions: dict[str, Tensor] = {}
+        self._targets: dict[str, Tensor] = {}
+        if resident:
+            every = range(len(self.rows))
+            self._predictions = {m: self._read_predictions(m, every) for m in modalities}
+            if target_size is not None:
+                self._targets = {m: self._read_targets(m, every) for m in modalities}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that is or would be resident, in bytes."""
+        total = 0
+        for m, modality in self.modalities.items():
+            total += len(self) * int(np.prod(self.split.prediction_shape(m))) * 4
+            if self.target_size is not None:
+                total += len(self) * int(np.prod(self.target_size)) * modality.target_dtype.itemsize
+        return total
+
+    def to(self, device: torch.device) -> None:
+        """Move what is resident to ``device``; batches then come from there."""
+        self._predictions = {m: x.to(device) for m, x in self._predictions.items()}
+        self._targets = {m: x.to(device) for m, x in self._targets.items()}
+
+    def select(self, positions: Sequence[int] | NDArray[Any]) -> CachedFrames:
+        """The same data set with only some of its frames."""
+        chosen = np.asarray(positions, np.int64)
+        part = CachedFrames(
+            self.split,
+            self.modalities,
+            self.rows[chosen],
+            self.frame,
+            self.target_size,
+            untouched=self.untouched,
+        )
+        index = torch.from_numpy(chosen)
+        part._predictions = {m: x[index.to(x.device)] for m, x in self._predictions.items()}
+        part._targets = {m: x[index.to(x.device)] for m, x in self._targets.items()}
+        return part
+
+    def __getitem__(self, position: int) -> Batch:
+        """A batch of one."""
+        return self.__getitems__([position])
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        """A collated batch; the data loader needs no collate function."""
+        rows = self.rows[np.asarray(positions, np.int64)]
+        native = {m: self._native(m, positions) for m in self.modalities}
+        batch: dict[str, Any] = {
+            "id": [self.split.ids[i] for i in rows],
+            "index": torch.from_numpy(rows),
+            "input": {m: self._resampled(m, x, self.frame) for m, x in native.items()},
+        }
+        if self.target_size is not None:
+            targets = {m: self._target(m, positions) for m in self.modalities}
+            batch["target"] = targets
+            batch["valid"] = self._all_valid(targets)
+            if self.untouched:
+                batch["untouched"] = {
+                    m: self._resampled(m, x, self.target_size) for m, x in native.items()
+                }
+        return batch  # type: ignore[return-value]
+
+    def inputs(self, modality: str, positions: Sequence[int]) -> Tensor:
+        """One modality's inputs ``(B, C, H, W)`` at the frame size."""
+        return self._resampled(modality, self._native(modality, positions), self.frame)
+
+    def targets(self, modality: str, positions: Sequence[int]) -> Tensor:
+        """One modality's ground truth ``(B, H', W')``."""
+        return self._target(modality, positions)
+
+    def valid_pixels(self) -> NDArray[np.int64]:
+        """Pixels of each frame where every modality has ground truth: ``(N,)``."""
+        counts = [
+            int(self._all_valid({m: self._target(m, [i]) for m in self.modalities}).sum())
+            for i in range(len(self))
+        ]
+        return np.asarray(counts, np.int64)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def _native(self, modality: str, positions: Sequence[int]) -> Tensor:
+        if self._predictions:
+            x = self._predictions[modality]
+            return x[torch.as_tensor(positions, device=x.device)]
+        return self._read_predictions(modality, positions)
+
+    def _target(self, modality: str, positions: Sequence[int]) -> Tensor:
+        if self._targets:
+            x = self._targets[modality]
+            x = x[torch.as_tensor(positions, device=x.device)]
+        else:
+            x = self._read_targets(modality, positions)
+        return x.to(self.modalities[modality].batch_dtype)
+
+    def _resampled(self, modality: str, native: Tensor, size: tuple[int, int]) -> Tensor:
+        return resample(native, self.split.grid(modality), self._cache_frame, size)
+
+    def _all_valid(self, targets: dict[str, Tensor]) -> Tensor:
+        masks = [self.modalities[m].target_valid(t) for m, t in targets.items()]
+        return torch.stack(masks).all(0)
+
+    def _read_predictions(self, modality: str, positions: Sequence[int]) -> Tensor:
+        maps = [self.split.prediction(modality, int(self.rows[i])) for i in positions]
+        # float32 once here rather than at every step: half precision resamples slowly on a CPU.
+        return torch.from_numpy(np.stack(maps).astype(np.float32))
+
+    def _read_targets(self, modality: str, positions: Sequence[int]) -> Tensor:
+        assert self.target_size is not None
+        height, width = self.split.target_size()
+        full = (height, width) == self.target_size
+        y, x = nearest_rows(self.target_size[0], height), nearest_rows(self.target_size[1], width)
+        maps = []
+        for i in positions:
+            target = self.split.target(modality, int(self.rows[i]))
+            maps.append(target if full else target[y[:, None], x])
+        return torch.from_numpy(np.stack(maps))

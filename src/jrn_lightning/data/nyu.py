@@ -1,0 +1,517 @@
+"""NYU Depth v2 and anyone's predictions of it, into a prediction cache.
+
+Two forms of the data set are read, frame by frame in bounded memory: the official MATLAB file
+(:class:`LabeledMat`), and a folder of pictures (:class:`FrameFolder`). Frames are called by the
+data set's own 1-based number with four digits. Silberman, Hoiem, Kohli and Fergus, ECCV 2012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+import h5py
+import numpy as np
+import scipy.io
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from jrn_lightning import keys
+from jrn_lightning.data.cache import CacheWriter, PredictionSpec, Provenance
+from jrn_lightning.data.grid import AREA, Grid, resample
+from jrn_lightning.data.labels import LabelSpace
+from jrn_lightning.data.sources import PredictionSource
+from jrn_lightning.errors import CacheError
+from jrn_lightning.modalities import Depth, Modality, Regions, Semantic
+
+DEPTH: Final = "depth"
+SEMANTIC: Final = "semantic"
+
+# Metres of the 8-bit depth pictures: the middle of each step, no more than the largest depth.
+_LARGEST: Final = 9.99547
+_PICTURE_METRES: Final = np.minimum((np.arange(256) + 0.5) / 255 * _LARGEST, _LARGEST).astype("f4")
+_SATURATED: Final = 10.0  # metres; the raw sensor depth is cut off here
+
+# Networks overshoot the end of the range a little: up to here a predicted depth is clipped to it.
+# What is further beyond is refused, it is rather in other units.
+_OVERSHOOT: Final = 1.2 * Depth.maximum
+
+# Scenes of a folder without scene names, see FrameFolder.
+_LONG_RUN: Final = 8
+_COLOUR_CHANGE: Final = 0.6
+
+# The check of the order of predictions that do not say which frame they are of.
+_ORDER_FRAMES: Final = 128
+_ORDER_SIZE: Final = (48, 64)
+_ORDER_SIGMAS: Final = 4.0
+
+
+class Frame(NamedTuple):
+    """One frame of the data set."""
+
+    image: NDArray[np.uint8] | None  # (H, W, 3)
+    targets: dict[str, NDArray[Any]] | None  # depth (H, W) float32 metres, labels (H, W) uint8
+
+
+class DataSet(Protocol):
+    """A form of NYU Depth v2."""
+
+    #: split -> numbers of its frames
+    splits: dict[str, list[int]]
+    size: tuple[int, int]  # (H, W)
+    notes: dict[str, str]
+    path: Path
+
+    def scene(self, number: int) -> str:
+        """The scene that a frame shows."""
+
+    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+        """One frame; ``targets`` only for frames with ground truth."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """The predictions of one modality.
+
+    Args:
+        source: the maps.
+        network: name of the network that made them.
+        sampling: of the *training* frames; the network is taken never to have seen the others.
+        grid: ``area``, ``corners`` or ``OY,SY,OX,SX``.
+    """
+
+    source: PredictionSource
+    network: str
+    sampling: str = "unknown"
+    grid: str = AREA
+
+
+def modalities(space: LabelSpace) -> dict[str, Modality]:
+    """Depth, and semantics in a label space."""
+    return {
+        DEPTH: Depth(DEPTH),
+        SEMANTIC: Semantic(SEMANTIC, space.classes, space.name),
+    }
+
+
+def build(
+    data: DataSet,
+    inputs: Mapping[str, Input],
+    space: LabelSpace,
+    out: Path,
+    *,
+    images: bool = True,
+    force: bool = False,
+    advance: Callable[[], object] = lambda: None,
+) -> None:
+    """Write the cache.
+
+    Predicted depths up to 20 % beyond the range of 10 m are clipped to it; how many is noted in
+    the cache.
+
+    Args:
+        data: the data set.
+        inputs: predictions by modality.
+        space: the labels' classes.
+        out: the file to make.
+        images: whether to store the colour images.
+        force: replace an existing file.
+        advance: called after each frame.
+
+    Raises:
+        CacheError: predictions that do not cover the frames, are in another order, or break the
+            format; anything that :class:`CacheWriter` refuses. No file is left then.
+    """
+    kinds = modalities(space)
+    for name, given in inputs.items():
+        _check_coverage(data, name, given.source)
+        if given.source.classes not in (None, getattr(kinds[name], "classes", None)):
+            raise CacheError(
+                f"{given.source.path} predicts {', '.join(given.source.classes or ())}, "
+                f"the label space {space.name!r} has {', '.join(space.classes)}. "
+                "Give another --label-space, or predictions in this order."
+            )
+        if not given.source.ordered_by_name:
+            _check_order(data, kinds[name], given)
+    hashes = {name: given.source.hash() for name, given in inputs.items()}
+    notes = {"data": "NYU Depth v2", "label_space": space.name, "label_space_hash": space.hash}
+    with CacheWriter(
+        out, modalities=kinds, frame=data.size, force=force, notes=notes | data.notes
+    ) as writer:
+        for split, numbers in data.splits.items():
+            writer.add_split(
+                split,
+                ids=[_id(n) for n in numbers],
+                scenes=[data.scene(n) for n in numbers],
+                predictions={
+                    name: _spec(given, hashes[name], split, data.size)
+                    for name, given in inputs.items()
+                },
+                targets=split != keys.PREDICT,
+                images=images,
+            )
+        clipped = 0
+        for split, numbers in data.splits.items():
+            for i, number in enumerate(numbers):
+                predictions = {m: given.source.read(number) for m, given in inputs.items()}
+                predictions[DEPTH], beyond = _clip(predictions[DEPTH])
+                clipped += beyond
+                frame = data.read(number, image=images, targets=split != keys.PREDICT)
+                writer.write(
+                    split,
+                    i,
+                    predictions=predictions,
+                    targets=frame.targets,
+                    image=frame.image,
+                )
+                advance()
+        writer.notes["clipped"] = f"{clipped} samples of predicted depth, to {Depth.maximum:g} m"
+
+
+def _clip(depth: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Depth with small overshoots clipped, and how many samples that are."""
+    beyond = (depth > Depth.maximum) & (depth <= _OVERSHOOT)
+    return np.where(beyond, depth.dtype.type(Depth.maximum), depth), int(beyond.sum())
+
+
+def _id(number: int) -> str:
+    return f"{number:04d}"
+
+
+def _spec(given: Input, digest: str, split: str, size: tuple[int, int]) -> PredictionSpec:
+    source = given.source
+    grid, alignment = Grid.parse(given.grid, (source.shape[1], source.shape[2]), size)
+    # The other official frames were in nobody's training set.
+    sampling = given.sampling if split == keys.TRAIN or given.sampling == "unknown" else "unseen"
+    provenance = Provenance(given.network, digest, sampling, alignment)
+    return PredictionSpec(source.shape, source.dtype, grid, provenance)
+
+
+# -- predictions that do not fit the data set --------------------------------------------------
+
+
+def _check_coverage(data: DataSet, name: str, source: PredictionSource) -> None:
+    wanted = sorted(n for numbers in data.splits.values() for n in numbers)
+    if not source.ordered_by_name and len(source.numbers) != wanted[-1]:
+        raise CacheError(
+            f"{source.path} holds {name} predictions of {len(source.numbers)} frames, {data.path} "
+            f"has frames up to {wanted[-1]}. Predict all of them, or store beside the maps which "
+            "frames they are of, as an array 'index' of 1-based numbers."
+        )
+    missing = set(wanted).difference(source.numbers)
+    if missing:
+        raise CacheError(
+            f"{source.path} lacks {name} predictions of {len(missing)} of {len(wanted)} frames, "
+            f"the first of them {_id(min(missing))}. Predict every frame."
+        )
+
+
+def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
+    """Refuse maps that fit other frames as well as, or better than, their own.
+
+    The performance of a spread of frames is compared with that of their neighbours' predictions
+    (a file that starts at 0, or lost a frame) and of far frames' (a shuffled one).
+    """
+    numbers = sorted(n for s, ns in data.splits.items() if s != keys.PREDICT for n in ns)
+    last = len(given.source.numbers)
+    chosen = numbers[:: max(1, len(numbers) // _ORDER_FRAMES)]
+    grid, _ = Grid.parse(given.grid, (given.source.shape[1], given.source.shape[2]), data.size)
+    rows, columns = (
+        np.linspace(0, pixels - 1, min(cells, pixels)).round().astype(int)
+        for pixels, cells in zip(data.size, _ORDER_SIZE, strict=True)
+    )
+    regions = Regions.of([(slice(None), slice(None))], (len(rows), len(columns)))
+    measure = modality.measure(modality.primary)
+
+    shifts = (0, -1, 1, last // 2)
+    performance = np.empty((len(shifts), len(chosen)))
+    for k, number in enumerate(chosen):
+        targets = data.read(number, image=False).targets
+        assert targets is not None  # a frame of a split with ground truth
+        target = torch.from_numpy(targets[modality.name][np.ix_(rows, columns)])[None]
+        maps = np.stack([given.source.read((number - 1 + s) % last + 1) for s in shifts])
+        on_frame = resample(torch.from_numpy(maps), grid, data.size, data.size)
+        outputs = on_frame[:, None, :, rows][..., columns]
+        statistics = modality.statistics(outputs, target.to(modality.batch_dtype), regions)
+        performance[:, k] = measure.performance(measure(statistics[:, 0, 0].numpy()))
+    for shift, other in zip(shifts[1:], performance[1:], strict=True):
+        gain = performance[0] - other
+        gain = gain[np.isfinite(gain)]
+        error = gain.std() / max(len(gain), 1) ** 0.5
+        near = abs(shift) == 1
+        # Far frames must fit clearly worse; neighbours show the same room and must not fit better.
+        if len(gain) >= 16 and gain.any():
+            sigmas = gain.mean() / max(error, 1e-12)
+            if sigmas < (-_ORDER_SIGMAS if near else _ORDER_SIGMAS):
+                raise CacheError(
+                    f"{given.source.path}: the {modality.name} predictions fit the frames "
+                    f"{shift:+d} further on no worse than their own; they are in another order. "
+                    "Put them in the order of the data set's frames, or store an array 'index' "
+                    "of 1-based frame numbers beside them."
+                )
+
+
+# -- forms of the data set ---------------------------------------------------------------------
+
+
+class FrameFolder:
+    """A folder of pictures.
+
+    ``rgb/NNNN.jpg``; ``depth/NNNN.png`` 8-bit, metres = (v + 0.5) / 255 × 9.99547, at most 9.99547;
+    ``label40/NNNN.png`` NYU-40 ids; ``train.txt``, ``test.txt`` and optionally ``unlabelled.txt``
+    with the numbers of the frames, the last of those without ground truth;
+    ``scene_type.tsv`` with the scene type of some frames, optionally.
+
+    The scenes themselves are not in such a folder. Neighbouring numbers mostly show one scene, and
+    no scene is in both official splits: a scene here is a run of neighbouring numbers of one
+    split and type. Such runs hold whole scenes, which keeps intervals and validation splits
+    honest. Runs of more than 8 frames join several rooms and are also cut where the colours
+    change at once: where the histograms (8 × 8 × 8 bins) of neighbours share less than 40 %.
+
+    Args:
+        path: the folder.
+        space: classes of the labels.
+
+    Raises:
+        CacheError: a file that is missing or damaged, or a frame of another size, by name.
+    """
+
+    def __init__(self, path: Path, space: LabelSpace) -> None:
+        self.path = path
+        self._labels = space.from_nyu40()
+        train, test = (self._list(f"{name}.txt") for name in ("train", "test"))
+        self.splits = {keys.TRAIN: train, keys.TEST: test}
+        if (path / "unlabelled.txt").exists():
+            self.splits[keys.PREDICT] = self._list("unlabelled.txt")
+        self.splits = {name: numbers for name, numbers in self.splits.items() if numbers}
+        if not self.splits:
+            raise CacheError(f"{path}: train.txt and test.txt name no frame.")
+        height, width, _ = self._picture("rgb", next(iter(self.splits.values()))[0], "jpg").shape
+        self.size = (height, width)
+        self._scenes = self._find_scenes()
+        self.notes = {
+            "ground_truth": "in-filled depth in 8 bit (steps of 3.92 cm), NYU-40 labels",
+            "scenes": "runs of neighbouring frames of one split and scene type, long ones cut "
+            "where the colours change",
+        }
+
+    def scene(self, number: int) -> str:
+        """Named after its type, where known, and its first frame."""
+        return self._scenes[number]
+
+    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+        """One frame, from its pictures."""
+        truth: dict[str, NDArray[Any]] | None = None
+        if targets:
+            truth = {
+                DEPTH: _PICTURE_METRES[self._picture("depth", number, "png")],
+                SEMANTIC: self._labels[self._picture("label40", number, "png")],
+            }
+        return Frame(self._picture("rgb", number, "jpg") if image else None, truth)
+
+    def _picture(self, kind: str, number: int, suffix: str) -> NDArray[np.uint8]:
+        file = self.path / kind / f"{_id(number)}.{suffix}"
+        mode = "RGB" if kind == "rgb" else "L"
+        try:
+            with Image.open(file) as picture:
+                if picture.mode != mode:
+                    raise CacheError(f"{file} is a picture of mode {picture.mode}, not {mode}.")
+                array = np.asarray(picture)
+        except FileNotFoundError:
+            raise CacheError(
+                f"{file} is missing. Complete {self.path}, or take {number} off its lists."
+            ) from None
+        except (OSError, SyntaxError) as error:
+            raise CacheError(f"{file} cannot be read ({error}). Copy it again.") from error
+        size = getattr(self, "size", array.shape[:2])
+        if array.shape[:2] != size:
+            raise CacheError(f"{file} has {array.shape[:2]} pixels, other frames have {size}.")
+        return array
+
+    def _list(self, name: str) -> list[int]:
+        text = _text(self.path / name)
+        try:
+            return [int(line) for line in text.split()]
+        except ValueError as error:
+            raise CacheError(
+                f"{self.path / name}: {error}. Give one frame number a line."
+            ) from None
+
+    def _types(self) -> dict[int, str]:
+        file = self.path / "scene_type.tsv"
+        if not file.exists():
+            return {}
+        rows = [line.split("\t") for line in _text(file).splitlines() if line]
+        try:
+            return {int(number): kind for number, kind in rows}
+        except ValueError:
+            raise CacheError(
+                f"{file}: expected lines of a frame number, a tab and a type."
+            ) from None
+
+    def _find_scenes(self) -> dict[int, str]:
+        types = self._types()
+        group = {
+            number: (split == keys.TRAIN, types.get(number, split))
+            for split, numbers in self.splits.items()
+            for number in numbers
+        }
+        # Test frames with and without truth share scenes, and a type where types are known.
+        for number, (is_train, kind) in group.items():
+            if kind == keys.PREDICT:
+                group[number] = (is_train, keys.TEST)
+        scenes: dict[int, str] = {}
+        for run in _runs(sorted(group), group):
+            for scene in self._cut(run) if len(run) > _LONG_RUN else [run]:
+                name = f"{group[scene[0]][1]}_{_id(scene[0])}"
+                scenes |= dict.fromkeys(scene, name)
+        return scenes
+
+    def _cut(self, run: list[int]) -> list[list[int]]:
+        colours = [_colours(self._picture("rgb", number, "jpg")) for number in run]
+        scenes = [[run[0]]]
+        for number, before, after in zip(run[1:], colours, colours[1:], strict=False):
+            if 1 - np.minimum(before, after).sum() > _COLOUR_CHANGE:
+                scenes.append([])
+            scenes[-1].append(number)
+        return scenes
+
+
+class LabeledMat:
+    """The official ``nyu_depth_v2_labeled.mat`` with its ``splits.mat``.
+
+    The first is MATLAB v7.3, that is HDF5 with the axes reversed; strings are references to
+    arrays of 16-bit characters. Scenes are the file's own.
+
+    Args:
+        path: the labelled data.
+        splits: MATLAB v5 with ``trainNdxs`` and ``testNdxs``, 1-based.
+        space: classes of the labels.
+        raw_depth: take the sensor's own depth for the ground truth, without what was filled in:
+            pixels without a reading, or at the sensor's limit of 10 m, are missing.
+
+    Raises:
+        CacheError: a file that is missing, damaged or of another layout.
+    """
+
+    def __init__(
+        self, path: Path, splits: Path, space: LabelSpace, *, raw_depth: bool = False
+    ) -> None:
+        self.path = path
+        self._raw_depth = raw_depth
+        self._depths = "rawDepths" if raw_depth else "depths"
+        if not path.is_file():
+            raise CacheError(f"{path} does not exist. Download nyu_depth_v2_labeled.mat.")
+        try:
+            self._file = h5py.File(path, "r", locking=False)
+            count, _, width, height = self._file["images"].shape
+            expected = {
+                "images": (count, 3, width, height),
+                self._depths: (count, width, height),
+                "labels": (count, width, height),
+            }
+            found = {name: self._file[name].shape for name in expected}
+            names = self._strings("names")
+            self._scenes = self._strings("scenes")
+            types = self._strings("sceneTypes")
+        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise CacheError(
+                f"{path} is not nyu_depth_v2_labeled.mat as published ({error}). Download it again."
+            ) from error
+        if found != expected or len(self._scenes) != count or len(types) != count:
+            raise CacheError(
+                f"{path}: arrays of {found} for {len(self._scenes)} scenes, expected {expected}. "
+                "Download it again."
+            )
+        self.size = (height, width)
+        self._labels = space.from_raw(names)
+        self.splits = _official_splits(splits, count)
+        self.notes = {
+            "ground_truth": "raw sensor depth with its mask, raw labels"
+            if raw_depth
+            else "in-filled depth, raw labels",
+            "scenes": "the data set's own",
+        }
+
+    def scene(self, number: int) -> str:
+        """The data set's name of it."""
+        return self._scenes[number - 1]
+
+    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+        """One frame, from the file."""
+        row = number - 1
+        try:
+            truth: dict[str, NDArray[Any]] | None = None
+            if targets:
+                depth = self._file[self._depths][row].T
+                if self._raw_depth:
+                    depth = np.where((depth > 0) & (depth < _SATURATED), depth, Depth.invalid)
+                truth = {DEPTH: depth, SEMANTIC: self._to_classes(self._file["labels"][row].T)}
+            picture = self._file["images"][row].transpose(2, 1, 0) if image else None
+        except (OSError, RuntimeError) as error:
+            raise CacheError(
+                f"{self.path}: frame {number} cannot be read ({error}). Download the file again."
+            ) from error
+        return Frame(picture, truth)
+
+    def _to_classes(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
+        if raw.max() >= len(self._labels):
+            raise CacheError(
+                f"{self.path}: label {raw.max()} is beyond the {len(self._labels) - 1} names. "
+                "Download it again."
+            )
+        classes: NDArray[np.uint8] = self._labels[raw]
+        return classes
+
+    def _strings(self, name: str) -> list[str]:
+        """MATLAB cell array of strings: references to character arrays."""
+        return [
+            "".join(map(chr, self._file[reference][()].ravel()))
+            for reference in self._file[name][()].ravel()
+        ]
+
+
+def _official_splits(path: Path, count: int) -> dict[str, list[int]]:
+    try:
+        arrays = scipy.io.loadmat(path)
+        splits = {
+            split: [int(n) for n in arrays[key].ravel()]
+            for split, key in ((keys.TRAIN, "trainNdxs"), (keys.TEST, "testNdxs"))
+        }
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
+        raise CacheError(
+            f"{path} cannot be read ({error}). Give splits.mat with trainNdxs and testNdxs."
+        ) from error
+    wrong = [n for numbers in splits.values() for n in numbers if not 1 <= n <= count]
+    if wrong:
+        raise CacheError(f"{path} names frame {wrong[0]} of {count}. Frames are counted from 1.")
+    return {name: numbers for name, numbers in splits.items() if numbers}
+
+
+def _runs(numbers: Sequence[int], group: Mapping[int, object]) -> list[list[int]]:
+    """Stretches of consecutive numbers of one group."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1 and group[number - 1] == group[number]:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
+
+
+def _colours(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Colour histogram, summing to 1."""
+    bins = (image[::4, ::4] >> 5).astype(np.int64)  # every fourth pixel says as much
+    codes = (bins[..., 0] << 6) | (bins[..., 1] << 3) | bins[..., 2]
+    counts = np.bincount(codes.ravel(), minlength=512)
+    return np.asarray(counts / counts.sum())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CacheError(f"{path} cannot be read ({error}). Complete the folder.") from error

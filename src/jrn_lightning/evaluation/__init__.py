@@ -1,0 +1,17 @@
+"""Protocols, statistics per image, and the quality of the inputs."""
+
+from jrn_lightning.evaluation.inputs import evaluate_inputs
+from jrn_lightning.evaluation.protocols import IMAGES, PIXELS, POOLINGS, PROTOCOLS, regions
+from jrn_lightning.evaluation.statistics import ImageStatistics, StatisticsTable, pooled
+
+__all__ = [
+    "IMAGES",
+    "PIXELS",
+    "POOLINGS",
+    "PROTOCOLS",
+    "ImageStatistics",
+    "StatisticsTable",
+    "evaluate_inputs",
+    "pooled",
+    "regions",
+]

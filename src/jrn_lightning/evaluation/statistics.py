@@ -1,0 +1,193 @@
+"""Statistics per image: what a test pass leaves behind, and all that is ever needed of it.
+
+Every measure, under every protocol and pooling, and every interval is a function of these.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from jrn_lightning.errors import RecordError
+from jrn_lightning.evaluation.protocols import IMAGES, PIXELS, POOLINGS
+from jrn_lightning.modalities import Array, Measure, Modality
+
+FORMAT = "jrn-statistics"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class StatisticsTable:
+    """Statistics of every image of a split.
+
+    Args:
+        ids: N frame ids.
+        scenes: N scene names, the clusters of the bootstrap.
+        setups: S names: ``input`` for the untouched input, then the inference setups.
+        protocols: P names.
+        modalities: name -> modality.
+        values: modality -> ``(N, S, P, D)`` float64.
+    """
+
+    ids: tuple[str, ...]
+    scenes: tuple[str, ...]
+    setups: tuple[str, ...]
+    protocols: tuple[str, ...]
+    modalities: Mapping[str, Modality]
+    values: Mapping[str, Array]
+
+    def of(self, modality: str, setup: str, protocol: str) -> Array:
+        """``(N, D)`` of one modality, setup and protocol."""
+        s, p = self.setups.index(setup), self.protocols.index(protocol)
+        return self.values[modality][:, s, p]
+
+    def measure(self, modality: str, measure: Measure, pooling: str) -> Array:
+        """A measure of the whole split: ``(S, P)``."""
+        return pooled(self.values[modality], measure, pooling)
+
+    def save(self, path: Path) -> None:
+        """Write atomically: a reader sees the old file or the whole new one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        try:
+            with h5py.File(part, "w", libver=("v110", "v110")) as file:
+                file.attrs.update(format=FORMAT, version=VERSION)
+                file.attrs["setups"] = json.dumps(self.setups)
+                file.attrs["protocols"] = json.dumps(self.protocols)
+                for name, text in (("id", self.ids), ("scene", self.scenes)):
+                    data = np.array([t.encode() for t in text], dtype="S")
+                    file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
+                for name, modality in self.modalities.items():
+                    data = self.values[name]
+                    dataset = file.create_dataset(
+                        f"modality/{name}", data=data, chunks=data.shape, fletcher32=True
+                    )
+                    dataset.attrs["kind"] = modality.kind
+                    dataset.attrs["attributes"] = json.dumps(modality.attributes)
+            os.replace(part, path)
+        finally:
+            Path(part).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> StatisticsTable:
+        """Read a file that :meth:`save` wrote.
+
+        Raises:
+            RecordError: missing, damaged or foreign file.
+        """
+        try:
+            with h5py.File(path, "r") as file:
+                if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
+                    raise RecordError(
+                        f"{path} is not a statistics file of version {VERSION} (found format "
+                        f"{file.attrs.get('format')!r}, version {file.attrs.get('version')!r}). "
+                        "Run the job again."
+                    )
+                values, modalities = {}, {}
+                for name, dataset in file["modality"].items():
+                    values[name] = np.asarray(dataset[()], np.float64)
+                    modalities[name] = Modality.create(
+                        dataset.attrs["kind"], name, json.loads(dataset.attrs["attributes"])
+                    )
+                table = cls(
+                    tuple(t.decode() for t in file["id"][()]),
+                    tuple(t.decode() for t in file["scene"][()]),
+                    tuple(json.loads(file.attrs["setups"])),
+                    tuple(json.loads(file.attrs["protocols"])),
+                    modalities,
+                    values,
+                )
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise RecordError(
+                f"{path} cannot be read as statistics ({error}). Run the job again."
+            ) from error
+        table._check(path)
+        return table
+
+    def _check(self, path: Path) -> None:
+        expected = (len(self.ids), len(self.setups), len(self.protocols))
+        for name, modality in self.modalities.items():
+            shape = (*expected, len(modality.statistic_names))
+            value = self.values[name]
+            if value.shape != shape or not np.isfinite(value).all() or (value < 0).any():
+                raise RecordError(
+                    f"{path}: statistics of {name} have shape {value.shape}, expected {shape}, "
+                    "all finite and not negative. Run the job again."
+                )
+
+
+def pooled(statistics: Array, measure: Measure, pooling: str = PIXELS) -> Array:
+    """A measure over the images.
+
+    Args:
+        statistics: ``(N, ..., D)``.
+        measure: what to compute.
+        pooling: ``pixels``: of the summed statistics, as the paper's formulas have it;
+            ``images``: the mean over the images that have ground truth.
+
+    Returns:
+        ``(...)``.
+    """
+    if pooling == PIXELS:
+        return measure(statistics.sum(0))
+    if pooling == IMAGES:
+        value = measure(statistics)
+        known = np.isfinite(value)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.where(known, value, 0.0).sum(0) / known.sum(0))
+    raise ValueError(f"pooling {pooling!r}: choose from {', '.join(POOLINGS)}")
+
+
+class ImageStatistics(Metric):
+    """Collects statistics per image, exact under DDP and independent of the batch size.
+
+    A thin torchmetrics shell: the states are the rows themselves, gathered by concatenation; an
+    image that a distributed sampler repeated is counted once.
+
+    Args:
+        modalities: names to collect.
+    """
+
+    full_state_update = False
+    index: list[Tensor]
+
+    def __init__(self, modalities: Sequence[str], **options: Any) -> None:
+        super().__init__(**options)
+        self.names = tuple(modalities)
+        self.add_state("index", default=[], dist_reduce_fx="cat")
+        for i in range(len(self.names)):
+            self.add_state(f"rows{i}", default=[], dist_reduce_fx="cat")
+
+    def update(self, index: Tensor, statistics: Mapping[str, Tensor]) -> None:
+        """Add a batch.
+
+        Args:
+            index: ``(B,)`` position of each image in the split.
+            statistics: modality -> ``(S, B, P, D)`` float64.
+        """
+        # Beside the statistics: a gather over GPUs needs every state on the device.
+        self.index.append(index.to(next(iter(statistics.values())).device))
+        for i, name in enumerate(self.names):
+            getattr(self, f"rows{i}").append(statistics[name].movedim(1, 0))
+
+    def compute(self) -> tuple[Array, dict[str, Array]]:
+        """Sorted positions ``(N,)`` and modality -> ``(N, S, P, D)``."""
+
+        def joined(state: list[Tensor] | Tensor) -> Any:
+            return (state if isinstance(state, Tensor) else torch.cat(state)).cpu().numpy()
+
+        index, first = np.unique(joined(self.index), return_index=True)
+        rows = {n: joined(getattr(self, f"rows{i}"))[first] for i, n in enumerate(self.names)}
+        return index, rows

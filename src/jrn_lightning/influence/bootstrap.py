@@ -1,0 +1,106 @@
+"""Paired bootstrap over images, clustered by scene: weights × statistics, no network.
+
+The same resample is used for both sides of every difference, so that what the images have in
+common cancels. Frames of one scene are alike; resampling whole scenes keeps the intervals honest
+(Efron and Tibshirani 1993, ch. 8; Field and Welsh 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """R resamples of G clusters of N images.
+
+    Args:
+        counts: ``(R, G)`` how often each cluster was drawn.
+        cluster: ``(N,)`` the cluster of each image, in [0, G).
+    """
+
+    counts: Array
+    cluster: NDArray[np.int64]
+
+    @classmethod
+    def draw(cls, clusters: Sequence[str], resamples: int, seed: int) -> Bootstrap:
+        """Draw G clusters of G with replacement, ``resamples`` times.
+
+        Args:
+            clusters: name of each image's cluster; give each image its own for a plain bootstrap.
+            resamples: R.
+            seed: same seed, same resamples.
+        """
+        names, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+        g = len(names)
+        counts = np.random.default_rng(seed).multinomial(g, np.full(g, 1 / g), size=resamples)
+        return cls(counts.astype(np.float64), cluster.astype(np.int64))
+
+    def sums(self, statistics: Array) -> Array:
+        """Statistics ``(N, ..., D)`` summed over each resample: ``(R, ..., D)``."""
+        flat = statistics.reshape(len(statistics), -1)
+        by_cluster = np.zeros((self.counts.shape[1], flat.shape[1]))
+        np.add.at(by_cluster, self.cluster, flat)
+        return (self.counts @ by_cluster).reshape(-1, *statistics.shape[1:])
+
+    def means(self, values: Array) -> Array:
+        """Values ``(N, ...)`` averaged over each resample ``(R, ...)``; NaN values are left out."""
+        known = np.isfinite(values)
+        total = self.sums(np.where(known, values, 0.0))
+        count = self.sums(known.astype(np.float64))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(total / count)
+
+    def measure(
+        self, statistics: Array, function: Callable[[Array], Array], over_images: bool = False
+    ) -> Array:
+        """A measure of every resample: ``(R, ...)``.
+
+        Args:
+            statistics: ``(N, ..., D)``.
+            function: ``(..., D)`` -> ``(...)``.
+            over_images: average the images' own values rather than pool their pixels.
+        """
+        if over_images:
+            return self.means(function(statistics))
+        return function(self.sums(statistics))
+
+
+def interval(resampled: Array, level: float = 0.95) -> tuple[Array, Array]:
+    """Percentile interval ``(...)``, ``(...)`` of resampled values ``(R, ...)``.
+
+    Resamples without a value (NaN) are left out; NaN where none has one.
+    """
+    tail = (1 - level) / 2
+    if np.isfinite(resampled).all():
+        low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
+        return low, high
+    low = np.full(resampled.shape[1:], np.nan)
+    high = low.copy()
+    for i in np.ndindex(*resampled.shape[1:]):
+        column = resampled[(slice(None), *i)]
+        column = column[np.isfinite(column)]
+        if column.size:
+            low[i], high[i] = np.quantile(column, [tail, 1 - tail])
+    return low, high
+
+
+def over_seeds(resampled: Array, seed: int) -> Array:
+    """Second level of the bootstrap: draw seeds with replacement and average them.
+
+    Args:
+        resampled: ``(seeds, R, ...)`` of every seed's network under the *same* image resamples.
+        seed: of the draw.
+
+    Returns:
+        ``(R, ...)``; with one seed, that seed's values.
+    """
+    k, r = resampled.shape[:2]
+    draws = np.random.default_rng(seed).multinomial(k, np.full(k, 1 / k), size=r) / k  # (R, K)
+    return np.asarray(np.einsum("rk,kr...->r...", draws, resampled))

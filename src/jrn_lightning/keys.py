@@ -1,0 +1,61 @@
+"""The names of all fields that travel between the parts of the package.
+
+Letters used in shape comments: B batch, C channels, H × W frame, h × w native grid, N images,
+S inference setups, P protocols, D statistics, K classes, R bootstrap resamples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypedDict
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Splits of a prediction cache.
+TRAIN: Final = "train"
+VAL: Final = "val"
+TEST: Final = "test"
+PREDICT: Final = "predict"  # frames with no ground truth
+SPLITS: Final = (TRAIN, VAL, TEST, PREDICT)
+
+# Datasets of one split in the cache file; the last three hold one dataset a modality, or an array.
+ID: Final = "id"  # (N,) str, unique within the file
+SCENE: Final = "scene"  # (N,) str, the cluster of the bootstrap and of every split
+PREDICTION: Final = "prediction"  # per modality (N, C, h, w)
+TARGET: Final = "target"  # per modality (N, H, W)
+IMAGE: Final = "image"  # (N, H, W, 3) uint8, optional
+
+# Rows of a table of results, beside the inference setups.
+UNTOUCHED: Final = "input"  # the single-task prediction itself, evaluated like an output
+JOINT: Final = "joint"  # setup A of Figure 4: every input is given
+
+# Prefix of the setups B and C of Figure 4.
+_MUTED: Final = "muted_"
+
+
+class Batch(TypedDict):
+    """What the data module hands to the task."""
+
+    id: list[str]
+    index: Tensor  # (B,) int64, position in the split
+    input: dict[str, Tensor]  # modality -> (B, C, H, W) float32
+    target: dict[str, Tensor]  # modality -> (B, H', W'), depth float32 metres, labels int64
+    valid: Tensor  # (B, H', W') bool, every modality has ground truth here
+
+
+def muted(modality: str) -> str:
+    """Name of the inference setup in which ``modality`` is muted.
+
+    >>> muted("depth")
+    'muted_depth'
+    """
+    return _MUTED + modality
+
+
+def muted_modality(setup: str) -> str | None:
+    """The modality that ``setup`` mutes, or None.
+
+    >>> muted_modality("muted_depth"), muted_modality("joint")
+    ('depth', None)
+    """
+    return setup.removeprefix(_MUTED) if setup.startswith(_MUTED) else None

@@ -1,0 +1,263 @@
+"""The contract of a modality: everything that differs between depth and semantics.
+
+A new modality is one subclass in one file of this folder (or of a plug-in module). Nothing else
+in the package names a modality.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jrn_lightning.errors import ConfigError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One performance measure, as a function of statistics.
+
+    Args:
+        name: key in results, e.g. ``sq_rel``.
+        label: as printed in a table, e.g. ``rel(sqr)``.
+        function: maps statistics ``(..., D)``, summed over whatever is pooled, to ``(...)``; NaN
+            where no pixel has ground truth.
+        higher_is_better: direction.
+        scale: factor from the measure to the performance A, 100 for fractions.
+        in_table: whether it is one of the ten columns of the paper's Table I.
+    """
+
+    name: str
+    label: str
+    function: Callable[[Array], Array]
+    higher_is_better: bool
+    scale: float = 100.0
+    in_table: bool = True
+
+    def __call__(self, statistics: Array) -> Array:
+        """The measure of ``statistics`` ``(..., D)``."""
+        return self.function(statistics)
+
+    def performance(self, value: Array) -> Array:
+        """A, the performance function of equations 2 and 3: larger is better.
+
+        Mean IoU in percent for semantics, -100 rel(sqr) for depth, as in Figure 7.
+        """
+        return (self.scale if self.higher_is_better else -self.scale) * value
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The crops of several protocols over one frame, ready for fast sums.
+
+    Args:
+        rows: ``(P, H)`` 0/1, rows inside each crop.
+        columns: ``(P, W)`` 0/1.
+        code: ``(H, W)`` int64, which combination of crops a pixel lies in.
+        membership: ``(combinations, P)`` float64 0/1.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    code: Tensor
+    membership: Tensor
+
+    @classmethod
+    def of(cls, crops: Sequence[tuple[slice, slice]], size: tuple[int, int]) -> Regions:
+        """Regions of half-open ``crops`` (rows, columns) over a frame of ``size``."""
+        height, width = size
+        rows = torch.zeros(len(crops), height)
+        columns = torch.zeros(len(crops), width)
+        for p, (r, c) in enumerate(crops):
+            rows[p, r] = 1
+            columns[p, c] = 1
+        inside = (rows[:, :, None] * columns[:, None, :]).flatten(1).long()  # (P, H W)
+        bits = (inside << torch.arange(len(crops))[:, None]).sum(0)
+        values, code = torch.unique(bits, return_inverse=True)
+        membership = ((values[:, None] >> torch.arange(len(crops))) & 1).double()
+        return cls(rows, columns, code.view(height, width), membership)
+
+    def to(self, device: torch.device) -> Regions:
+        """The same regions on ``device``."""
+        return Regions(*(t.to(device) for t in vars(self).values()))
+
+    def sums(self, maps: Tensor) -> Tensor:
+        """Sum ``maps`` ``(..., H, W)`` over each crop: ``(..., P)`` float64.
+
+        Rows are summed in the maps' precision by one matrix product, columns in float64.
+        """
+        by_row = maps @ self.columns.to(maps.dtype).T  # (..., H, P)
+        return torch.einsum("...hp,ph->...p", by_row.double(), self.rows.double())
+
+    def counts(self, codes: Tensor, categories: int) -> Tensor:
+        """Histogram of ``codes`` ``(..., H, W)`` in ``[0, categories)`` per crop.
+
+        Returns:
+            ``(..., P, categories)`` float64, exact.
+        """
+        leading = codes.shape[:-2]
+        maps = codes.flatten(0, -3) if leading else codes[None]
+        parts = len(self.membership)
+        offsets = torch.arange(len(maps), device=codes.device)[:, None, None] * parts
+        joint = (offsets + self.code) * categories + maps
+        counts = torch.bincount(joint.flatten(), minlength=len(maps) * parts * categories)
+        by_part = counts.view(len(maps), parts, categories).double()
+        return torch.einsum("mrc,rp->mpc", by_part, self.membership).view(
+            *leading, self.membership.shape[1], categories
+        )
+
+
+class Modality(ABC):
+    """One kind of map: its channels, loss, statistics, measures, checks and drawing.
+
+    Subclasses set ``kind`` and are found by it; ``attributes`` is all that is needed to build an
+    equal object again, and is what caches, checkpoints and records store.
+
+    Args:
+        name: key of this modality in every dictionary; two modalities may share a kind.
+    """
+
+    kind: ClassVar[str]
+    #: unit of the maps, for labels
+    unit: ClassVar[str] = ""
+    #: measure that the influence uses unless told otherwise
+    primary: ClassVar[str]
+    #: value that marks a missing ground truth in the cache
+    invalid: ClassVar[float]
+    #: dtype of a ground truth map in the cache and in a batch
+    target_dtype: ClassVar[np.dtype[Any]]
+    batch_dtype: ClassVar[torch.dtype]
+
+    _kinds: ClassVar[dict[str, type[Modality]]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in cls.__dict__:
+            Modality._kinds[cls.kind] = cls
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @staticmethod
+    def create(kind: str, name: str, attributes: Mapping[str, Any]) -> Modality:
+        """Build the modality of a registered ``kind``.
+
+        Raises:
+            ConfigError: no such kind; the known ones are listed.
+        """
+        if kind not in Modality._kinds:
+            raise ConfigError(
+                f"modality {name!r} is of the unknown kind {kind!r}. Known: "
+                f"{', '.join(sorted(Modality._kinds))}. Import the module that defines it: "
+                "data.plugins=[my.module] for run.py, --plugin my.module for jrn."
+            )
+        return Modality._kinds[kind](name, **attributes)
+
+    # -- the map -------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Channels C of a prediction."""
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """JSON-able constructor arguments beside the name."""
+        return {}
+
+    @abstractmethod
+    def target_valid(self, target: Tensor) -> Tensor:
+        """Where ``target`` ``(B, H, W)`` holds ground truth: bool of the same shape."""
+
+    @abstractmethod
+    def check_prediction(self, prediction: NDArray[Any]) -> str | None:
+        """What is wrong with one prediction ``(C, h, w)``, with the value found, or None."""
+
+    @abstractmethod
+    def check_target(self, target: NDArray[Any]) -> str | None:
+        """What is wrong with one ground truth ``(H, W)``, with the value found, or None."""
+
+    # -- training ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """This modality's term of equation 1, averaged over the valid pixels: a scalar.
+
+        Args:
+            output: ``(B, C, H, W)``, as the network's head gives it.
+            target: ``(B, H, W)``.
+            valid: ``(B, H, W)`` bool, at least one true.
+        """
+
+    @abstractmethod
+    def refined(self, output: Tensor) -> Tensor:
+        """The refined map ``(B, C, H, W)`` in the modality's own units, from the head's output."""
+
+    def output_bias(self, mean_target: Tensor) -> Tensor:
+        """Bias ``(C,)`` of the output head at the start; zero unless the modality knows better.
+
+        Args:
+            mean_target: scalar, mean of the valid training ground truth.
+        """
+        return torch.zeros(self.channels)
+
+    # -- evaluation ----------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def statistic_names(self) -> tuple[str, ...]:
+        """Names of the D entries of the statistics vector."""
+
+    @abstractmethod
+    def statistics(self, outputs: Tensor, target: Tensor, regions: Regions) -> Tensor:
+        """Sums over pixels from which every measure follows.
+
+        Args:
+            outputs: ``(S, B, C, H, W)`` float32: refined maps or raw outputs of S setups.
+            target: ``(B, H, W)``; each modality counts its own valid pixels.
+            regions: the crops.
+
+        Returns:
+            ``(S, B, P, D)`` float64.
+        """
+
+    @property
+    @abstractmethod
+    def measures(self) -> tuple[Measure, ...]:
+        """All measures, in the order of the paper's Table I."""
+
+    def measure(self, name: str) -> Measure:
+        """The measure called ``name``.
+
+        Raises:
+            ConfigError: no such measure; the known ones are listed.
+        """
+        for measure in self.measures:
+            if measure.name == name:
+                return measure
+        raise ConfigError(
+            f"{self.name} has no measure {name!r}. Choose from: "
+            f"{', '.join(m.name for m in self.measures)}."
+        )
+
+    # -- drawing -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
+        """A prediction ``(C, H, W)`` as a picture ``(H, W, 3)``."""
+
+    @abstractmethod
+    def draw_target(self, target: NDArray[Any]) -> NDArray[np.uint8]:
+        """A ground truth ``(H, W)`` as a picture ``(H, W, 3)``; missing pixels are grey."""
+
+    @abstractmethod
+    def draw_error(self, prediction: NDArray[Any], target: NDArray[Any]) -> NDArray[np.uint8]:
+        """The error of ``prediction`` ``(C, H, W)`` as a picture; missing pixels are grey."""

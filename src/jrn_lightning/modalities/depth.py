@@ -1,0 +1,183 @@
+"""Depth: metres, one channel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jrn_lightning.modalities.base import Array, Measure, Modality, Regions
+from jrn_lightning.modalities.drawing import GREY, colormap
+
+MISSING: float = 0.0
+_CLIP = (1e-3, 10.0)  # metres; before the ratio and logarithm measures
+_LN_10 = math.log(10.0)
+_LN_125 = math.log(1.25)
+
+_NAMES = (
+    "n",
+    "abs_rel",
+    "sq_rel",
+    "sq_rel_squared",
+    "square",
+    "log_square",
+    "abs_log10",
+    "delta1",
+    "delta2",
+    "delta3",
+)
+
+
+def _mean(entry: str, root: bool = False) -> Any:
+    """Σ entry / n, or its root: NaN where n = 0."""
+    column = _NAMES.index(entry)
+
+    def function(statistics: Array) -> Array:
+        n = statistics[..., 0]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = statistics[..., column] / n
+            return np.asarray(np.sqrt(value) if root else value)
+
+    return function
+
+
+class Depth(Modality):
+    """Metric depth in metres, 0 where the sensor has none.
+
+    Measures (Section IV-A), with d* the truth and d the prediction: ``abs_rel`` Σ|d-d*|/d*,
+    ``sq_rel`` Σ(d-d*)²/d* (the paper prints d*² in the denominator, its numbers are these),
+    ``sq_rel_squared`` Σ(d-d*)²/d*², ``log10``, ``rms`` (metres), ``rms_log`` and the δ accuracies.
+    Prediction and truth are clipped to [0.001, 10] m for the ratio and logarithm measures only.
+
+    >>> Depth("depth").channels
+    1
+    """
+
+    kind: ClassVar[str] = "depth"
+    unit: ClassVar[str] = "m"
+    primary: ClassVar[str] = "sq_rel"
+    invalid: ClassVar[float] = MISSING
+    target_dtype: ClassVar[np.dtype[Any]] = np.dtype(np.float32)
+    batch_dtype: ClassVar[torch.dtype] = torch.float32
+
+    #: largest depth of the data, metres (Section III-C)
+    maximum: ClassVar[float] = 10.0
+
+    @property
+    def channels(self) -> int:
+        """One."""
+        return 1
+
+    def target_valid(self, target: Tensor) -> Tensor:
+        """Where the depth is positive."""
+        return target > MISSING
+
+    def check_prediction(self, prediction: NDArray[Any]) -> str | None:
+        """Finite, and within [0, 10] m."""
+        if not np.isfinite(prediction).all():
+            return f"holds {_first_not_finite(prediction)} (depth is finite, in metres)"
+        return _check_range(prediction)
+
+    def check_target(self, target: NDArray[Any]) -> str | None:
+        """Finite, and within [0, 10] m; 0 is a missing pixel."""
+        if not np.isfinite(target).all():
+            return f"holds {_first_not_finite(target)} (write missing depth as 0)"
+        return _check_range(target)
+
+    def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Mean of (D' - D*)² / D* over the valid pixels, the first term of equation 1."""
+        # Invalid targets may be 0: divide by 1 there, then leave them out.
+        truth = torch.where(valid, target, 1.0)
+        error = torch.where(valid, (output[:, 0].float() - truth).square() / truth, 0.0)
+        return error.sum() / valid.sum()
+
+    def refined(self, output: Tensor) -> Tensor:
+        """The head's output is the depth."""
+        return output
+
+    def output_bias(self, mean_target: Tensor) -> Tensor:
+        """The mean training depth: the head starts at a plausible constant map."""
+        return mean_target.reshape(1).float()
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        """Pixel count, then the sums behind the measures."""
+        return _NAMES
+
+    def statistics(self, outputs: Tensor, target: Tensor, regions: Regions) -> Tensor:
+        """See :meth:`Modality.statistics`; D = 10."""
+        depth = outputs[:, :, 0].float()  # (S, B, H, W)
+        valid = self.target_valid(target)
+        truth = torch.where(valid, target, 1.0)
+        # A missing pixel gets the truth as its prediction: every error below is then 0 there.
+        depth = torch.where(valid, depth, truth)
+        difference = (depth - truth).abs()
+        relative = difference / truth
+        log_truth = truth.clamp(*_CLIP).log()
+        log_difference = depth.clamp(*_CLIP).log_().sub_(log_truth).abs_()
+        maps = torch.stack(
+            (
+                relative,
+                difference * relative,
+                relative.square(),
+                difference.square(),
+                log_difference.square(),
+                log_difference / _LN_10,
+            )
+        )
+        valid_sum = regions.sums(valid.float())  # (B, P)
+        sums = regions.sums(maps)  # (6, S, B, P)
+        # max(d/d*, d*/d) < 1.25^k is |ln d - ln d*| < k ln 1.25.
+        beyond = torch.stack([(log_difference >= k * _LN_125).float() for k in (1, 2, 3)])
+        within = valid_sum - regions.sums(beyond)  # (3, S, B, P)
+        n = valid_sum.expand(1, *sums.shape[1:])
+        return torch.cat((n, sums, within)).movedim(0, -1)
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """Table I's eight, and rel(sqr) with the denominator that the paper prints."""
+        return (
+            Measure("abs_rel", "rel", _mean("abs_rel"), False),
+            Measure("sq_rel", "rel(sqr)", _mean("sq_rel"), False),
+            Measure("log10", "log10", _mean("abs_log10"), False),
+            Measure("rms", "rms [m]", _mean("square", root=True), False, scale=1.0),
+            Measure("rms_log", "rms(log)", _mean("log_square", root=True), False),
+            Measure("delta1", "δ<1.25", _mean("delta1"), True),
+            Measure("delta2", "δ<1.25²", _mean("delta2"), True),
+            Measure("delta3", "δ<1.25³", _mean("delta3"), True),
+            Measure("sq_rel_squared", "rel(sqr)/d*²", _mean("sq_rel_squared"), False, 100.0, False),
+        )
+
+    def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
+        """Near is dark, 10 m is bright."""
+        return colormap(prediction[0] / self.maximum, "viridis")
+
+    def draw_target(self, target: NDArray[Any]) -> NDArray[np.uint8]:
+        """As :meth:`draw`, missing pixels grey."""
+        picture = self.draw(target[None])
+        picture[target <= MISSING] = GREY
+        return picture
+
+    def draw_error(self, prediction: NDArray[Any], target: NDArray[Any]) -> NDArray[np.uint8]:
+        """Signed relative error: blue too near, red too far, saturated at ±50 %."""
+        truth = np.where(target > MISSING, target, 1.0)
+        picture = colormap((prediction[0] - truth) / truth + 0.5, "RdBu_r")
+        picture[target <= MISSING] = GREY
+        return picture
+
+
+def _first_not_finite(values: NDArray[Any]) -> str:
+    where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+    return f"{values[where]} at {where}"
+
+
+def _check_range(values: NDArray[Any]) -> str | None:
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > Depth.maximum + 1e-2:  # float16 at 10 m has steps of 8 mm
+        found = low if low < 0 else high
+        return f"holds a depth of {found:g} m (allowed: 0 to {Depth.maximum:g} m; are the units metres?)"
+    return None

@@ -1,0 +1,189 @@
+"""Semantics: a probability distribution over K classes at each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from jrn_lightning.modalities.base import Array, Measure, Modality, Regions
+from jrn_lightning.modalities.drawing import GREY
+
+VOID = 255
+_SUM_TOLERANCE = 5e-3  # of probabilities stored as float16
+
+# The colours of Figure 5 in spirit, told apart by lightness too; repeated beyond ten classes.
+_PALETTE = np.array(
+    [
+        (230, 159, 0),
+        (86, 120, 200),
+        (240, 228, 66),
+        (0, 158, 115),
+        (204, 60, 60),
+        (150, 100, 180),
+        (86, 180, 233),
+        (120, 94, 60),
+        (204, 121, 167),
+        (60, 60, 60),
+    ],
+    np.uint8,
+)
+
+
+def _confusion(statistics: Array) -> tuple[Array, Array, Array]:
+    """True positives, union (..., K) and total (...) of flattened confusions (..., K K)."""
+    k = int(round(statistics.shape[-1] ** 0.5))
+    confusion = statistics.reshape(*statistics.shape[:-1], k, k)
+    hit = np.diagonal(confusion, axis1=-2, axis2=-1)
+    union = confusion.sum(-1) + confusion.sum(-2) - hit
+    return hit, union, confusion.sum((-2, -1))
+
+
+def _class_iou(statistics: Array) -> Array:
+    hit, union, _ = _confusion(statistics)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(hit / union)
+
+
+def _mean_iou(statistics: Array) -> Array:
+    """Mean over the classes that occur in truth or prediction; NaN where none does."""
+    iou = _class_iou(statistics)
+    present = np.isfinite(iou)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(present, iou, 0.0).sum(-1) / present.sum(-1))
+
+
+def _pixel_accuracy(statistics: Array) -> Array:
+    hit, _, total = _confusion(statistics)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(hit.sum(-1) / total)
+
+
+def _iou_of(k: int) -> Any:
+    return lambda statistics: _class_iou(statistics)[..., k]
+
+
+class Semantic(Modality):
+    """Class probabilities over ``classes``; label 255 is void and never counted.
+
+    The statistics of an image are its K × K confusion, truth along the rows. ``mean_iou`` is of
+    the *summed* confusion, not a mean over images; classes absent from truth and prediction are
+    left out.
+
+    Args:
+        name: key in every dictionary.
+        classes: names of the K classes.
+        label_space: name of the mapping that the labels follow.
+
+    >>> Semantic("semantic", classes=["floor", "wall"]).channels
+    2
+    """
+
+    kind: ClassVar[str] = "semantic"
+    unit: ClassVar[str] = "probability"
+    primary: ClassVar[str] = "mean_iou"
+    invalid: ClassVar[float] = VOID
+    target_dtype: ClassVar[np.dtype[Any]] = np.dtype(np.uint8)
+    batch_dtype: ClassVar[torch.dtype] = torch.int64
+
+    def __init__(self, name: str, classes: Sequence[str], label_space: str = "") -> None:
+        super().__init__(name)
+        self.classes = tuple(classes)
+        self.label_space = label_space
+
+    @property
+    def channels(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Class names and label space."""
+        return {"classes": list(self.classes), "label_space": self.label_space}
+
+    def target_valid(self, target: Tensor) -> Tensor:
+        """Where the label is not void."""
+        return target != VOID
+
+    def check_prediction(self, prediction: NDArray[Any]) -> str | None:
+        """Finite, not negative, and summing to 1 over the classes."""
+        if not np.isfinite(prediction).all():
+            return "holds NaN or infinite probabilities"
+        if prediction.min() < 0:
+            return f"holds a probability of {float(prediction.min()):g} (allowed: 0 to 1)"
+        sums = prediction.astype(np.float64).sum(0)
+        worst = float(sums.flat[np.abs(sums - 1).argmax()])
+        if abs(worst - 1) > _SUM_TOLERANCE:
+            return f"holds probabilities that sum to {worst:.4g} (expected 1; are they logits?)"
+        return None
+
+    def check_target(self, target: NDArray[Any]) -> str | None:
+        """Every label is a class or void."""
+        wrong = target[(target >= self.channels) & (target != VOID)]
+        if wrong.size:
+            return (
+                f"holds the label {int(wrong.flat[0])} "
+                f"(allowed: 0 to {self.channels - 1}, and {VOID} for void)"
+            )
+        return None
+
+    def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Mean cross-entropy over the valid pixels, the second term of equation 1."""
+        label = torch.where(valid, target, VOID)
+        # A sum over a count: "mean" of cross_entropy is the same, but slower with ignored pixels.
+        total = F.cross_entropy(output.float(), label, ignore_index=VOID, reduction="sum")
+        return total / valid.sum()
+
+    def refined(self, output: Tensor) -> Tensor:
+        """Softmax over the classes (Section III-C)."""
+        return output.float().softmax(1)
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        """``truth>prediction`` for each pair of classes, truth first."""
+        return tuple(f"{t}>{p}" for t in self.classes for p in self.classes)
+
+    def statistics(self, outputs: Tensor, target: Tensor, regions: Regions) -> Tensor:
+        """See :meth:`Modality.statistics`; D = K K, the flattened confusion.
+
+        Probabilities and logits give the same: only the largest channel counts.
+        """
+        k = self.channels
+        label = outputs.argmax(2)  # (S, B, H, W)
+        valid = self.target_valid(target)
+        codes = torch.where(valid, torch.where(valid, target, 0) * k + label, k * k)
+        return regions.counts(codes, k * k + 1)[..., : k * k]
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """Mean IoU and pixel accuracy, then the IoU of every class (Table III)."""
+        return (
+            Measure("mean_iou", "mIoU", _mean_iou, True),
+            Measure("pixel_accuracy", "pix.acc.", _pixel_accuracy, True),
+            *(
+                Measure(f"iou_{name.lower()}", f"IoU {name}", _iou_of(k), True, 100.0, False)
+                for k, name in enumerate(self.classes)
+            ),
+        )
+
+    def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
+        """The most probable class, as a colour."""
+        return np.asarray(_PALETTE[prediction.argmax(0) % len(_PALETTE)])
+
+    def draw_target(self, target: NDArray[Any]) -> NDArray[np.uint8]:
+        """The label as a colour, void grey."""
+        picture = np.asarray(_PALETTE[target.astype(np.int64) % len(_PALETTE)])
+        picture[target == VOID] = GREY
+        return picture
+
+    def draw_error(self, prediction: NDArray[Any], target: NDArray[Any]) -> NDArray[np.uint8]:
+        """Wrong pixels in the colour that they were given, right ones white, void grey."""
+        label = prediction.argmax(0)
+        picture = np.where((label != target)[..., None], self.draw(prediction), np.uint8(255))
+        picture[target == VOID] = GREY
+        return picture.astype(np.uint8)

@@ -1,0 +1,32 @@
+"""Networks, fusion operations and muting: pure PyTorch."""
+
+from jrn_lightning.models.diagnostics import HealthCheck, health_warnings
+from jrn_lightning.models.fusion import OPERATIONS
+from jrn_lightning.models.jrn import INITIALIZATIONS, JRN, is_loose
+from jrn_lightning.models.muting import (
+    MUTE_VALUES,
+    ConstantMean,
+    MeanMap,
+    MuteValue,
+    Noise,
+    OtherImage,
+    Zero,
+    mute,
+)
+
+__all__ = [
+    "INITIALIZATIONS",
+    "JRN",
+    "MUTE_VALUES",
+    "OPERATIONS",
+    "ConstantMean",
+    "HealthCheck",
+    "MeanMap",
+    "MuteValue",
+    "Noise",
+    "OtherImage",
+    "Zero",
+    "health_warnings",
+    "is_loose",
+    "mute",
+]

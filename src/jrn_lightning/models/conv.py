@@ -1,0 +1,189 @@
+"""A same-size convolution that is fast in float32 on a CPU.
+
+On processors without bfloat16 units oneDNN takes three quarters of a training step for the direct
+3 × 3 convolution of the concatenated branches, and a good part of the rest for layers with one
+to five channels on a side. Each kind of layer has its own path here:
+
+* many channels in and out: Winograd's convolution (:mod:`~jrn_lightning.models.winograd`);
+* few channels out (the heads): oneDNN's forward pass, both gradients as matrix products;
+* one channel in (a depth stem): a matrix product over the nine shifted maps.
+
+All give channels-last outputs. The values are those of ``nn.Conv2d`` up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jrn_lightning.models.winograd import multiscale_conv2d
+
+#: fewest channels in and out for which Winograd's convolution was measured to win
+WIDE = 16
+#: most channels out for which the gradients of a head are matrix products
+NARROW = 8
+#: pixels that are taken at a time where nine shifted copies of a map are made
+BAND = 4096
+
+
+class Conv2d(nn.Conv2d):
+    """A same-size convolution of stride 1: ``nn.Conv2d`` but for its speed.
+
+    Given several maps, it convolves all of them, interpolated to the size of the first and
+    concatenated.
+
+    Args:
+        in_channels: of all maps together.
+        out_channels: of the result.
+        kernel_size: odd.
+
+    Attributes:
+        fast: whether the fast paths are taken, where they apply: float32 on a CPU, kernel 3,
+            no autocast. ``Conv2d.fast = False`` turns them off for every layer.
+    """
+
+    fast = True
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:  # type: ignore[override]
+        """Convolve ``(B, C_in, H, W)``, or maps ``(B, C_i, h_i, w_i)``, to ``(B, C_out, H, W)``."""
+        maps = [x] if isinstance(x, Tensor) else list(x)
+        fast = self._is_fast(maps)
+        size = maps[0].shape[-2:]
+        if fast and self.out_channels >= WIDE and all(m.shape[1] >= WIDE for m in maps):
+            fitting = [m if _factor(m, size) else _interpolated(m, size) for m in maps]
+            return multiscale_conv2d(fitting, self.weight, self.bias)
+        maps = [m if m.shape[-2:] == size else _interpolated(m, size) for m in maps]
+        joined = torch.cat(maps, 1) if len(maps) > 1 else maps[0]
+        if fast and (self.out_channels <= NARROW or self.in_channels == 1):
+            path = _FewOutputs if self.out_channels <= NARROW else _OneInput
+            output = path.apply(joined, self.weight, self.bias)
+            assert isinstance(output, Tensor)
+            return output
+        if fast:
+            joined = joined.contiguous(memory_format=torch.channels_last)
+        return super().forward(joined)
+
+    def _is_fast(self, maps: Sequence[Tensor]) -> bool:
+        return (
+            self.fast
+            and self.kernel_size == (3, 3)
+            and all(m.device.type == "cpu" and m.dtype == torch.float32 for m in maps)
+            and self.weight.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+        )
+
+
+def _interpolated(x: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def _factor(x: Tensor, size: torch.Size) -> int:
+    """The factor 1, 2 or 4 from the size of a map to ``size``; 0 where Winograd's needs another."""
+    for factor in (1, 2, 4):
+        if all(s * factor == t for s, t in zip(x.shape[-2:], size, strict=True)):
+            return factor if factor == 1 or all(t % 4 == 0 for t in size) else 0
+    return 0
+
+
+def _rows(height: int, width: int) -> Iterator[tuple[int, int]]:
+    step = max(1, BAND // width)
+    for start in range(0, height, step):
+        yield start, min(start + step, height)
+
+
+def _shifted(padded: Tensor, rows: int) -> Tensor:
+    """``(C, rows + 2, W + 2)`` as its nine shifted maps ``(3, 3, C, rows, W)``, a view."""
+    c, y, x = padded.stride()
+    shape = (3, 3, padded.shape[0], rows, padded.shape[2] - 2)
+    return padded.as_strided(shape, (y, x, c, y, x), padded.storage_offset())
+
+
+class _FewOutputs(torch.autograd.Function):
+    """With nine shifted maps of the output's gradient, both gradients are matrix products."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        x = x.contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x, weight, bias, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, need_bias = ctx.needs_input_grad
+        batch, c_in, height, width = x.shape
+        c_out = weight.shape[0]
+        flipped = weight.flip(2, 3).permute(2, 3, 0, 1).reshape(9 * c_out, c_in)
+        pixels = x.permute(0, 2, 3, 1).contiguous()
+        padded = F.pad(gradients[0].contiguous(), (1, 1, 1, 1))
+        grad_x = torch.empty_like(pixels) if need_x else None
+        grad_weight = torch.zeros_like(flipped) if need_weight else None
+        for b in range(batch):
+            for start, stop in _rows(height, width):
+                shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
+                columns = shifted.reshape(9 * c_out, -1)
+                if grad_x is not None:
+                    into = grad_x[b, start:stop].view(-1, c_in)
+                    torch.mm(columns.t(), flipped, out=into)
+                if grad_weight is not None:
+                    grad_weight.addmm_(columns, pixels[b, start:stop].view(-1, c_in))
+        if grad_weight is not None:
+            shape = (3, 3, c_out, c_in)
+            grad_weight = grad_weight.view(shape).permute(2, 3, 0, 1).flip(2, 3).contiguous()
+        return (
+            None if grad_x is None else grad_x.permute(0, 3, 1, 2),
+            grad_weight,
+            gradients[0].sum((0, 2, 3)) if need_bias else None,
+        )
+
+
+class _OneInput(torch.autograd.Function):
+    """With nine shifted maps of the input, output and weight gradient are matrix products."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        batch, _, height, width = x.shape
+        taps = weight.view(-1, 9).t()
+        padded = F.pad(x, (1, 1, 1, 1))
+        result = x.new_empty(batch, height, width, weight.shape[0])
+        for b in range(batch):
+            for start, stop in _rows(height, width):
+                shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
+                columns = shifted.reshape(9, -1).t()
+                into = result[b, start:stop].view(-1, weight.shape[0])
+                if bias is None:
+                    torch.mm(columns, taps, out=into)
+                else:
+                    torch.addmm(bias, columns, taps, out=into)
+        return result.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, need_bias = ctx.needs_input_grad
+        batch, _, height, width = x.shape
+        grad_x = grad_weight = None
+        g = gradients[0].permute(0, 2, 3, 1).contiguous()
+        if need_x:
+            grad_x = torch.nn.grad.conv2d_input(x.shape, weight, gradients[0], padding=1)
+        if need_weight:
+            taps = weight.new_zeros(9, weight.shape[0])
+            padded = F.pad(x, (1, 1, 1, 1))
+            for b in range(batch):
+                for start, stop in _rows(height, width):
+                    shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
+                    taps.addmm_(shifted.reshape(9, -1), g[b, start:stop].view(-1, g.shape[3]))
+            grad_weight = taps.t().reshape(weight.shape)
+        return grad_x, grad_weight, g.sum((0, 1, 2)) if need_bias else None

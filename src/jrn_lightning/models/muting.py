@@ -1,0 +1,159 @@
+"""Muting: what an input is replaced with when its modality is taken away (Figure 4, B and C).
+
+A muted input is *replaced*, never multiplied: its content, NaN included, cannot reach an output.
+Zero is the usual reading of the paper; the others keep the network closer to what it was trained
+on, each in another way.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from jrn_lightning.errors import ConfigError
+
+
+class MuteValue(ABC):
+    """The map that stands in for a muted one."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
+        """A map like ``like`` that holds none of its content.
+
+        Args:
+            modality: which one is muted.
+            like: the muted input ``(B, C, H, W)``: only its shape, dtype and device are read.
+            index: ``(B,)`` positions in the split.
+        """
+
+
+class Zero(MuteValue):
+    """Zeros everywhere."""
+
+    name: ClassVar[str] = "zero"
+
+    def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
+        """Zeros."""
+        return torch.zeros_like(like)
+
+
+class MeanMap(MuteValue):
+    """The mean of the training inputs at each pixel.
+
+    Args:
+        maps: modality -> ``(C, H, W)``.
+    """
+
+    name: ClassVar[str] = "mean_map"
+
+    def __init__(self, maps: Mapping[str, Tensor]) -> None:
+        self.maps = dict(maps)
+
+    def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
+        """The same mean map for every image."""
+        return self.maps[modality].to(like).expand_as(like)
+
+
+class ConstantMean(MuteValue):
+    """One number a channel: the mean training depth, the class prior.
+
+    Args:
+        means: modality -> ``(C,)``.
+    """
+
+    name: ClassVar[str] = "constant"
+
+    def __init__(self, means: Mapping[str, Tensor]) -> None:
+        self.means = dict(means)
+
+    def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
+        """The same constant for every image."""
+        return self.means[modality].to(like)[:, None, None].expand_as(like)
+
+
+class OtherImage(MuteValue):
+    """The same modality's map of another image: right in kind, wrong in content.
+
+    Args:
+        fetch: (modality, index ``(B,)``) -> ``(B, C, H, W)``, the inputs at other positions.
+        partner: ``(N,)`` the other image of each image, never itself.
+    """
+
+    name: ClassVar[str] = "other_image"
+
+    def __init__(self, fetch: Callable[[str, Tensor], Tensor], partner: Tensor) -> None:
+        if bool((partner == torch.arange(len(partner))).any()):
+            raise ValueError("an image cannot be its own partner")
+        self.fetch = fetch
+        self.partner = partner
+
+    def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
+        """The partners' maps."""
+        return self.fetch(modality, self.partner[index.cpu()]).to(like)
+
+
+class Noise(MuteValue):
+    """Gaussian noise of the modality's own mean and variance, the same for the same image.
+
+    Args:
+        means: modality -> ``(C,)``.
+        deviations: modality -> ``(C,)``.
+        seed: noise of another seed is independent.
+    """
+
+    name: ClassVar[str] = "noise"
+
+    def __init__(
+        self, means: Mapping[str, Tensor], deviations: Mapping[str, Tensor], seed: int
+    ) -> None:
+        self.means = dict(means)
+        self.deviations = dict(deviations)
+        self.seed = seed
+
+    def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
+        """Noise seeded by the seed, the modality and the position: no state, no order."""
+        place = sorted(self.means).index(modality)
+        rows = []
+        for i in index.tolist():
+            generator = torch.Generator().manual_seed((self.seed * 31 + place) * 1_000_003 + i)
+            rows.append(torch.randn(like.shape[1:], generator=generator))
+        noise = torch.stack(rows)
+        scale = self.deviations[modality].cpu()[:, None, None]
+        return (noise * scale + self.means[modality].cpu()[:, None, None]).to(like)
+
+
+MUTE_VALUES: tuple[type[MuteValue], ...] = (Zero, MeanMap, ConstantMean, OtherImage, Noise)
+
+
+def mute(
+    inputs: Mapping[str, Tensor],
+    muted: Collection[str],
+    value: MuteValue | None = None,
+    index: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Replace the inputs of the ``muted`` modalities.
+
+    Args:
+        inputs: modality -> ``(B, C, H, W)``; left as it is.
+        muted: modalities to take away.
+        value: what to put there, zero by default.
+        index: ``(B,)`` positions in the split, for values that differ between images.
+
+    Raises:
+        ConfigError: a muted modality that is not an input.
+    """
+    unknown = set(muted) - set(inputs)
+    if unknown:
+        raise ConfigError(
+            f"cannot mute {', '.join(sorted(unknown))}: the inputs are {', '.join(inputs)}."
+        )
+    value = value or Zero()
+    if index is None:
+        index = torch.arange(len(next(iter(inputs.values()))))
+    return {m: value(m, x, index) if m in muted else x for m, x in inputs.items()}

@@ -1,0 +1,338 @@
+"""Winograd's 3 × 3 convolution over maps of several scales, for float32 on a CPU.
+
+``multiscale_conv2d([x, y, z], w, b)`` equals ``conv2d(cat([x, up(y), up(z)]), w, b, padding=1)``
+where ``up`` is bilinear interpolation to the size of ``x``, and with one map it is a plain
+convolution. It takes a quarter of the multiplications and never makes the interpolated maps:
+
+* The output is cut into tiles of 4 × 4. A tile needs 6 × 6 values of the concatenated map, and
+  Winograd's F(4 × 4, 3 × 3) turns these into 36 numbers a channel, such that the convolution is
+  36 products (tiles × C_in) @ (C_in × C_out) (Lavin & Gray 2016, "Fast Algorithms for
+  Convolutional Neural Networks", Section 4.3).
+* The 36 numbers are linear in the 6 × 6 values, and those, where a map was interpolated, are
+  linear in 4 × 4 (factor 2) or 3 × 3 (factor 4) values of the small map. One matrix does both.
+
+Each linear step is a matrix product over all tiles and channels of a band of rows, small enough
+that it stays in the processor's cache. The backward pass is every step transposed, in the same
+bands; it computes the 36 numbers anew, which is cheaper than to keep them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+#: outputs of a tile, along one axis
+TILE = 4
+#: tiles of a band
+BAND = 320
+
+# interpolation points 0, 1, -1, 2, -2 and infinity
+_INPUT = (
+    (4, 0, -5, 0, 1, 0),
+    (0, -4, -4, 1, 1, 0),
+    (0, 4, -4, -1, 1, 0),
+    (0, -2, -1, 2, 1, 0),
+    (0, 2, -1, -2, 1, 0),
+    (0, 4, 0, -5, 0, 1),
+)
+_WEIGHT = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
+_OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
+
+
+def multiscale_conv2d(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve maps of one or more sizes as if interpolated to the first's and concatenated.
+
+    Args:
+        maps: ``(B, C_i, H / f_i, W / f_i)`` with f 1, 2 or 4, the first with f = 1; where an f is
+            not 1, H and W are divisible by 4.
+        weight: ``(C_out, sum of C_i, 3, 3)``.
+        bias: ``(C_out,)`` or None.
+
+    Returns:
+        ``(B, C_out, H, W)``, channels-last.
+    """
+    output = _MultiscaleConv2d.apply(weight, bias, *maps)
+    assert isinstance(output, Tensor)
+    return output
+
+
+def _axis_matrix(factor: int, first: bool, last: bool) -> Tensor:
+    """``(6, 2 + 4 / factor)``: values of a (small) map to Winograd's numbers, along one axis.
+
+    The first and the last tile reach one value beyond the map, which is zero if the factor is 1
+    (the map is padded so) and must be made zero where it is interpolated.
+    """
+    span = TILE // factor + 2
+    spread = torch.zeros(TILE + 2, span, dtype=torch.float64)
+    for k in range(TILE + 2):  # value 4 t - 1 + k of the large map
+        place = (k - 0.5) / factor + 0.5  # from value t * 4 / factor - 1 of the small one
+        low = min(int(place), span - 2)
+        spread[k, low], spread[k, low + 1] = 1 - (place - low), place - low
+    if factor > 1:
+        spread[0] *= not first
+        spread[-1] *= not last
+    return torch.tensor(_INPUT, dtype=torch.float64) @ spread
+
+
+@lru_cache
+def _matrices(factor: int, dtype: torch.dtype) -> dict[tuple[bool, bool, bool, bool], Tensor]:
+    """By (first row, last row, first column, last column) of the tile: ``(36, span²)``."""
+    axis = {e: _axis_matrix(factor, *e) for e in product((False, True), repeat=2)}
+    return {(*y, *x): torch.kron(axis[y], axis[x]).to(dtype) for y in axis for x in axis}
+
+
+@lru_cache
+def _square(rows: tuple[tuple[float, ...], ...], dtype: torch.dtype) -> Tensor:
+    matrix = torch.tensor(rows, dtype=torch.float64)
+    return torch.kron(matrix, matrix).to(dtype)
+
+
+def _transformed_weight(weight: Tensor) -> Tensor:
+    """``(C_out, C_in, 3, 3)`` to ``(36, C_in, C_out)``."""
+    c_out, c_in = weight.shape[:2]
+    flat = weight.permute(2, 3, 1, 0).reshape(9, c_in * c_out)
+    return (_square(_WEIGHT, weight.dtype) @ flat).view(36, c_in, c_out)
+
+
+class _Source:
+    """One map ``(B, C, h, w)`` as tiles, and the gradient for it.
+
+    Args:
+        x: the map.
+        factor: it is to be interpolated by.
+        tiles: number of tiles along (y, x).
+        band: greatest number of rows of tiles at a time.
+    """
+
+    def __init__(self, x: Tensor, factor: int, tiles: tuple[int, int], band: int) -> None:
+        self.factor, self.tiles = factor, tiles
+        self.step = TILE // factor
+        self.span = self.step + 2
+        b, c, h, w = x.shape
+        self.shape = (h, w)
+        self.channels = c
+        rows, columns = (self.step * t + 2 for t in tiles)
+        self.padded = x.new_empty(b, rows, columns, c)
+        self.padded[:, 1 : h + 1, 1 : w + 1] = x.permute(0, 2, 3, 1)
+        if factor == 1:
+            for edge in (self.padded[:, :1], self.padded[:, h + 1 :]):
+                edge.zero_()
+            for edge in (self.padded[:, :, :1], self.padded[:, :, w + 1 :]):
+                edge.zero_()
+        else:
+            self.padded[:, :, 0] = self.padded[:, :, 1]
+            self.padded[:, :, w + 1] = self.padded[:, :, w]
+            self.padded[:, 0] = self.padded[:, 1]
+            self.padded[:, h + 1] = self.padded[:, h]
+        self.matrices = _matrices(factor, x.dtype)
+        self.windows = x.new_empty(self.span**2 * band * tiles[1] * c)
+        self.gradient: Tensor | None = None
+
+    def _edges(self) -> Iterator[tuple[slice, tuple[bool, bool]]]:
+        """Columns of tiles that have another matrix."""
+        last = self.tiles[1] - 1
+        if self.factor > 1:
+            yield slice(0, 1), (True, last == 0)
+            if last:
+                yield slice(last, last + 1), (False, True)
+
+    def _windows(self, n: int) -> Tensor:
+        """Scratch ``(span, span, n, columns of tiles, C)``."""
+        shape = (self.span, self.span, n, self.tiles[1], self.channels)
+        size = self.span**2 * n * self.tiles[1] * self.channels
+        return self.windows[:size].view(shape)
+
+    def transform(self, b: int, start: int, stop: int, out: Tensor) -> None:
+        """Winograd's numbers of tile rows start to stop of image b into ``(36, n, C)``."""
+        n, row = stop - start, (start == 0, stop == self.tiles[0])
+        y, x, _ = self.padded.stride()[1:]
+        windows = self._windows(n)
+        padded = self.padded[b, start * self.step :]
+        windows.copy_(
+            padded.as_strided(
+                windows.shape, (y, x, y * self.step, x * self.step, 1), padded.storage_offset()
+            )
+        )
+        flat = windows.view(self.span**2, -1)
+        torch.mm(self.matrices[(*row, False, False)], flat, out=out.view(36, -1))
+        grid = out.view(36, n, self.tiles[1], -1)
+        at = windows.view(self.span**2, n, self.tiles[1], -1)
+        for columns, edge in self._edges():
+            part = self.matrices[(*row, *edge)] @ at[:, :, columns].reshape(self.span**2, -1)
+            grid[:, :, columns] = part.view(36, n, 1, -1)
+
+    def accumulate(self, b: int, start: int, stop: int, given: Tensor) -> None:
+        """Add the gradient ``(36, n, C)`` of what ``transform`` gives to the map's."""
+        if self.gradient is None:
+            self.gradient = torch.zeros_like(self.padded)
+        n, row = stop - start, (start == 0, stop == self.tiles[0])
+        windows = self._windows(n)
+        flat = windows.view(self.span**2, -1)
+        torch.mm(self.matrices[(*row, False, False)].t(), given.view(36, -1), out=flat)
+        grid = given.view(36, n, self.tiles[1], -1)
+        at = windows.view(self.span**2, n, self.tiles[1], -1)
+        for columns, edge in self._edges():
+            part = self.matrices[(*row, *edge)].t() @ grid[:, :, columns].reshape(36, -1)
+            at[:, :, columns] = part.view(-1, n, 1, self.channels)
+        y, x, _ = self.padded.stride()[1:]
+        step, width = self.step, self.tiles[1]
+        for j, i in product(range(0, self.span, step), repeat=2):
+            piece = windows[j : j + step, i : i + step]
+            into = self.gradient[b, start * step + j :, i:]
+            into.as_strided(
+                piece.shape, (y, x, y * step, x * step, 1), into.storage_offset()
+            ).add_(piece)
+
+    def take_gradient(self) -> Tensor:
+        """``(B, C, h, w)``, channels-last."""
+        assert self.gradient is not None
+        g, (h, w) = self.gradient, self.shape
+        if self.factor > 1:
+            g[:, 1] += g[:, 0]
+            g[:, h] += g[:, h + 1]
+            g[:, :, 1] += g[:, :, 0]
+            g[:, :, w] += g[:, :, w + 1]
+        return g[:, 1 : h + 1, 1 : w + 1].permute(0, 3, 1, 2)
+
+
+class _MultiscaleConv2d(torch.autograd.Function):
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, weight: Tensor, bias: Tensor | None, *maps: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(weight, *maps)
+        b, _, h, w = maps[0].shape
+        c_out = weight.shape[0]
+        tiles = (-(-h // TILE), -(-w // TILE))
+        bands = _bands(tiles, any(m.shape[-2] != h for m in maps))
+        most = max(stop - start for start, stop in bands)
+        sources = [_Source(m, h // m.shape[-2], tiles, most) for m in maps]
+        weights = _transformed_weight(weight).split([m.shape[1] for m in maps], 1)
+        gather = _square(_OUTPUT, weight.dtype)
+        result = weight.new_empty(b, h, w, c_out)
+        n = most * tiles[1]
+        numbers = weight.new_empty(36 * n * max(s.channels for s in sources))
+        products = weight.new_empty(36 * n * c_out)
+        blocks = weight.new_empty(16 * n * c_out)
+        for image in range(b):
+            for start, stop in bands:
+                n = (stop - start) * tiles[1]
+                m = products[: 36 * n * c_out].view(36, n, c_out)
+                for i, (source, u) in enumerate(zip(sources, weights, strict=True)):
+                    v = numbers[: 36 * n * source.channels].view(36, n, source.channels)
+                    source.transform(image, start, stop, v)
+                    if i:
+                        m.baddbmm_(v, u)
+                    else:
+                        torch.bmm(v, u, out=m)
+                y = blocks[: 16 * n * c_out].view(16, n * c_out)
+                torch.mm(gather, m.view(36, -1), out=y)
+                _store(y, result[image], start, stop, tiles[1], bias)
+        return result.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (g,) = gradients
+        weight, *maps = ctx.saved_tensors
+        need_weight, need_bias, *need_maps = ctx.needs_input_grad
+        b, _, h, w = maps[0].shape
+        c_out = weight.shape[0]
+        tiles = (-(-h // TILE), -(-w // TILE))
+        bands = _bands(tiles, any(m.shape[-2] != h for m in maps))
+        most = max(stop - start for start, stop in bands)
+        sources = [_Source(m, h // m.shape[-2], tiles, most) for m in maps]
+        widths = [m.shape[1] for m in maps]
+        weights = [u.transpose(1, 2) for u in _transformed_weight(weight).split(widths, 1)]
+        spread = _square(_OUTPUT, weight.dtype).t()
+        grads = [weight.new_zeros(36, c, c_out) for c in widths]
+        last = g.permute(0, 2, 3, 1)
+        n = most * tiles[1]
+        numbers = weight.new_empty(36 * n * max(widths))
+        products = weight.new_empty(36 * n * c_out)
+        blocks = weight.new_empty(16 * n * c_out)
+        for image in range(b):
+            for start, stop in bands:
+                n = (stop - start) * tiles[1]
+                y = blocks[: 16 * n * c_out].view(16, n * c_out)
+                _load(y, last[image], start, stop, tiles[1])
+                m = products[: 36 * n * c_out].view(36, n, c_out)
+                torch.mm(spread, y, out=m.view(36, -1))
+                for source, u, du, need in zip(sources, weights, grads, need_maps, strict=True):
+                    v = numbers[: 36 * n * source.channels].view(36, n, source.channels)
+                    if need_weight:
+                        source.transform(image, start, stop, v)
+                        du.baddbmm_(v.transpose(1, 2), m)
+                    if need:
+                        torch.bmm(m, u, out=v)
+                        source.accumulate(image, start, stop, v)
+        grad_weight = grad_bias = None
+        if need_weight:
+            u = torch.cat(grads, 1).view(36, -1)
+            flat = _square(_WEIGHT, weight.dtype).t() @ u
+            grad_weight = flat.view(3, 3, sum(widths), c_out).permute(3, 2, 0, 1).contiguous()
+        if need_bias:
+            grad_bias = last.sum((0, 1, 2))
+        grad_maps = [
+            s.take_gradient() if need else None for s, need in zip(sources, need_maps, strict=True)
+        ]
+        return grad_weight, grad_bias, *grad_maps
+
+
+def _bands(tiles: tuple[int, int], edges: bool) -> list[tuple[int, int]]:
+    """Rows of tiles to take together; the first and the last row alone where they differ."""
+    rows, columns = tiles
+    step = max(1, BAND // columns)
+    low, high = (1, max(1, rows - 1)) if edges else (0, rows)
+    inner = [(r, min(r + step, high)) for r in range(low, high, step)]
+    if not edges:
+        return inner
+    return [(0, 1), *inner] + ([(rows - 1, rows)] if rows > 1 else [])
+
+
+def _blocks(image: Tensor, start: int, columns: int, rows: int) -> Tensor:
+    """Whole tiles of ``(H, W, C)`` as ``(4, 4, rows, columns, C)``."""
+    part = image[TILE * start : TILE * (start + rows), : TILE * columns]
+    return part.unflatten(0, (rows, TILE)).unflatten(2, (columns, TILE)).permute(1, 3, 0, 2, 4)
+
+
+def _store(
+    y: Tensor, image: Tensor, start: int, stop: int, columns: int, bias: Tensor | None
+) -> None:
+    """Tiles ``(16, n C)`` into the rows of an image ``(H, W, C)``, cut to its size."""
+    h, w, c = image.shape
+    tiles = y.view(TILE, TILE, stop - start, columns, c)
+    if TILE * stop <= h and TILE * columns == w:
+        into = _blocks(image, start, columns, stop - start)
+        if bias is None:
+            into.copy_(tiles)
+        else:
+            torch.add(tiles, bias, out=into)
+        return
+    whole = tiles.permute(2, 0, 3, 1, 4).reshape(TILE * (stop - start), TILE * columns, c)
+    part = image[TILE * start : TILE * stop]
+    part.copy_(whole[: part.shape[0], :w])
+    if bias is not None:
+        part += bias
+
+
+def _load(y: Tensor, image: Tensor, start: int, stop: int, columns: int) -> None:
+    """The rows of an image ``(H, W, C)``, zero beyond its size, as tiles ``(16, n C)``."""
+    h, w, c = image.shape
+    if not (TILE * stop <= h and TILE * columns == w):
+        part = image[TILE * start : TILE * stop]
+        bottom, right = TILE * (stop - start) - part.shape[0], TILE * columns - w
+        image, start, stop = F.pad(part, (0, 0, 0, right, 0, bottom)), 0, stop - start
+    y.view(TILE, TILE, stop - start, columns, c).copy_(_blocks(image, start, columns, stop - start))

@@ -1,0 +1,1 @@
+"""Jobs, their records, and the comparison across a sweep."""

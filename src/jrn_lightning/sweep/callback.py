@@ -1,0 +1,87 @@
+"""The Hydra callback of ``run.py``: plan and check a sweep before it starts, compare after each job.
+
+An exception inside a Hydra callback is only a warning, and ``on_multirun_end`` is not called when
+a job failed (Hydra 1.3.8). So a refusal leaves by SystemExit, and the comparison is made after
+every job.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from jrn_lightning import config as configuration
+from jrn_lightning.errors import JRNError
+from jrn_lightning.sweep.collect import plan
+from jrn_lightning.sweep.record import SWEPT, job_folder
+
+log = logging.getLogger(__name__)
+
+
+class SweepCallback(Callback):
+    """Keeps the sweep's folder true."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Compose and check every job, and note them all, before the first one runs."""
+        if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+            return  # another sweeper decides its jobs as it goes
+        loader = GlobalHydra.instance().config_loader()
+        parser = OverridesParser.create(config_loader=loader)
+        overrides = parser.parse_overrides(list(config.hydra.overrides.task))
+        os.environ[SWEPT] = ",".join(o.key_or_group for o in overrides if o.is_sweep_override())
+        jobs = []
+        try:
+            for batch in BasicSweeper.split_arguments(overrides, None):
+                for job in batch:
+                    composed = loader.load_sweep_config(config, list(job))
+                    choice = composed.hydra.runtime.choices.arch
+                    OmegaConf.set_struct(composed, False)
+                    del composed["hydra"]
+                    configuration.check(composed)
+                    folder = Path(composed.output) / composed.sweep
+                    jobs.append((folder, job_folder(choice, job, composed.seed)))
+        except (JRNError, HydraException, OmegaConfBaseException) as error:
+            _refuse(str(error))
+        names = [f"{folder}/{job}" for folder, job in jobs]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            _refuse(f"two jobs of this sweep would write to {', '.join(sorted(twice))}.")
+        try:
+            for folder in dict.fromkeys(folder for folder, _ in jobs):
+                plan(folder, [job for at, job in jobs if at == folder])
+        except (JRNError, OSError) as error:
+            _refuse(str(error))
+
+    def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
+        """Collect what there is: also after a job that failed."""
+        from jrn_lightning.sweep.comparison import compare
+
+        sweep = Path(config.output) / config.sweep
+        try:
+            compare(sweep, wandb=_wandb(config))
+        except JRNError as error:
+            # The job failed before it had a folder: its own error says why.
+            log.debug("no comparison: %s", error)
+
+
+def _wandb(config: DictConfig) -> dict[str, Any] | None:
+    """Settings of the report run; None where W&B is not asked for."""
+    if config.logger.kind.name != "wandb":
+        return None
+    return configuration.plain(config.logger)
+
+
+def _refuse(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)

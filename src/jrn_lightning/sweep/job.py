@@ -1,0 +1,480 @@
+"""One job: data, network, training, test, statistics, influence, record."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from jrn_lightning import config as configuration
+from jrn_lightning.data.datamodule import CacheDataModule
+from jrn_lightning.errors import CheckpointError, ConfigError, JRNError
+from jrn_lightning.evaluation import POOLINGS, StatisticsTable
+from jrn_lightning.influence import summarize
+from jrn_lightning.modalities import Modality, import_plugins
+from jrn_lightning.models import (
+    JRN,
+    ConstantMean,
+    MeanMap,
+    MuteValue,
+    Noise,
+    OtherImage,
+    Zero,
+    is_loose,
+)
+from jrn_lightning.sweep import record as records
+from jrn_lightning.sweep.record import JobRecord, Status, write_json
+from jrn_lightning.task import JointRefinement
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("jrn-lightning", "torch", "pytorch-lightning", "torchmetrics", "numpy", "h5py")
+
+
+def run_job(cfg: DictConfig, folder: Path | None = None) -> dict[str, Any]:
+    """Run one job to its end, or leave a record that says why not.
+
+    A finished job of the same fingerprint is not run again; an interrupted one goes on from its
+    last checkpoint.
+
+    Args:
+        cfg: composed configuration.
+        folder: of the job; Hydra's output folder by default.
+
+    Returns:
+        The contents of ``results.json``.
+
+    Raises:
+        JRNError: a mistake of the user's; recorded, unless the folder belongs to another job.
+    """
+    folder = folder or Path(HydraConfig.get().runtime.output_dir)
+    configuration.check(cfg)
+    import_plugins(cfg.data.plugins)
+    if cfg.overwrite and folder.exists():
+        for name in (records.RESULTS, records.STATISTICS):
+            (folder / name).unlink(missing_ok=True)
+        for name in ("checkpoints", "csv"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    data = _data(cfg)
+    science = configuration.science(cfg)
+    wanted = records.fingerprint(science, data.cache.content_hash)
+    known = JobRecord.read(folder)
+    known.expect(wanted, configuration.flat(science))
+    if known.status is Status.FINISHED:
+        log.info("%s is finished: not run again", folder)
+        assert known.data is not None
+        return known.data
+    job = _Job(cfg, folder, data, wanted, configuration.flat(science))
+    with job.recorded():
+        job.run()
+    return job.results
+
+
+def _data(cfg: DictConfig) -> CacheDataModule:
+    limit = cfg.trainer.limit_frames
+    return CacheDataModule(
+        cfg.data.cache,
+        frame=cfg.data.frame,
+        modalities=cfg.data.modalities,
+        batch_size=cfg.recipe.batch_size,
+        val_fraction=cfg.data.val_fraction,
+        split_seed=cfg.data.split_seed,
+        seed=cfg.seed,
+        output_scale=min(cfg.arch.scales),
+        memory_limit_gib=cfg.data.memory_limit_gib,
+        num_workers=cfg.data.num_workers,
+        limit_train=limit,
+        limit_test=limit,
+    )
+
+
+class _Job:
+    """The state that the stages of a job share."""
+
+    def __init__(
+        self,
+        cfg: DictConfig,
+        folder: Path,
+        data: CacheDataModule,
+        fingerprint: str,
+        science: Mapping[str, Any],
+    ) -> None:
+        self.cfg = cfg
+        self.folder = folder
+        self.data = data
+        arch = configuration.plain(cfg.arch)
+        loose = is_loose(arch["operation"], arch["fusion_channels"])
+        choice = folder.parent.name if folder.parent.name.startswith(arch["name"]) else arch["name"]
+        self.results: dict[str, Any] = {
+            "format": records.FORMAT,
+            "version": records.VERSION,
+            "status": Status.RUNNING.value,
+            "fingerprint": fingerprint,
+            "cache_hash": data.cache.content_hash,
+            "config": dict(science),
+            "sweep": cfg.sweep,
+            "arch": {**arch, "name": choice, "computation": "loose" if loose else "coupled"},
+            "seed": cfg.seed,
+            "recipe": cfg.recipe.name,
+            "data": cfg.data.name,
+            "error": None,
+            "process": records.process(),
+        }
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Keep ``results.json`` true whatever happens, and user mistakes free of tracebacks."""
+        self._write()
+        try:
+            yield
+        except JRNError as error:
+            self._fail(str(error))
+            raise
+        except Exception as error:
+            (self.folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            if isinstance(error, OSError) and error.errno == 28:
+                text = f"no space left on the disk of {self.folder}: free some and run again"
+            else:
+                text = f"{type(error).__name__}: {error} (see {self.folder / 'traceback.txt'})"
+            self._fail(text)
+            raise
+        except BaseException:  # Ctrl-C, SIGTERM
+            self.results["status"] = Status.INTERRUPTED.value
+            self._write()
+            raise
+
+    def _fail(self, text: str) -> None:
+        self.results |= {"status": Status.FAILED.value, "error": text}
+        try:
+            self._write()
+        except JRNError as error:  # the disk may be the reason
+            log.error("%s", error)
+
+    def _write(self) -> None:
+        write_json(self.folder / records.RESULTS, self.results)
+
+    # -- stages --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Train, test, summarise."""
+        cfg = self.cfg
+        accelerator = _accelerator(cfg.trainer.accelerator)
+        if cfg.trainer.threads:
+            torch.set_num_threads(cfg.trainer.threads)
+        bfloat16 = use_bfloat16(cfg.trainer.precision.name, accelerator)
+        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+        pl.seed_everything(cfg.seed, workers=True, verbose=False)
+        self.data.setup("fit")
+        task = self._task(accelerator, bfloat16)
+        logger, finish = self._logger(task)
+        trainer = self._trainer(accelerator, bfloat16, logger)
+        self.results |= {
+            "device": _device_name(accelerator),
+            "precision": trainer.precision,
+            "skipped_frames": self.data.skipped,
+            "frames": {"train": len(self.data.train or ()), "val": len(self.data.val or ())},
+            "setups": list(task.setups),
+            "protocols": list(task.protocols),
+            "poolings": list(POOLINGS),
+            "modalities": _described(task.modalities),
+            "versions": {name: version(name) for name in _PACKAGES}
+            | {"python": sys.version.split()[0]},
+        }
+        self.results["arch"]["parameters"] = sum(p.numel() for p in task.network.parameters())
+        self._write()
+        try:
+            with _quiet():
+                self._fit(trainer, task)
+                table = self._test(trainer, task)
+            if trainer.is_global_zero:
+                self._summarize(task, table)
+                self._report(task, logger)
+        finally:
+            finish()
+
+    def _task(self, accelerator: str, bfloat16: bool) -> JointRefinement:
+        cfg, data = self.cfg, self.data
+        channels = {m: modality.channels for m, modality in data.modalities.items()}
+        arguments = configuration.plain(cfg.arch)
+        del arguments["name"]
+        arguments["initialization"] = cfg.recipe.initialization.name
+        bias = None
+        if cfg.recipe.mean_head_bias:
+            means = data.target_means()
+            bias = {m: modality.output_bias(means[m]) for m, modality in data.modalities.items()}
+        network = JRN(channels, output_bias=bias, **arguments)
+        network.check_frame(data.frame)
+        layout = cfg.trainer.memory_format.name
+        # Measured: channels-last wins with bfloat16, the contiguous format trains faster without.
+        channels_last = bfloat16 if layout == "auto" else layout == "channels_last"
+        if channels_last:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return JointRefinement(
+            network,
+            data.modalities,
+            learning_rate=cfg.recipe.learning_rate,
+            momentum=cfg.recipe.momentum,
+            weight_decay=cfg.recipe.weight_decay,
+            schedule=cfg.recipe.schedule.name,
+            protocols=tuple(cfg.evaluation.protocols),
+            mute_value=self._mute_value(),
+            channels_last=channels_last,
+            specification={
+                "network": {"channels": channels, **arguments},
+                "modalities": {
+                    m: {"kind": modality.kind, "attributes": modality.attributes}
+                    for m, modality in data.modalities.items()
+                },
+                "frame": list(data.frame),
+                "name": self.results["arch"]["name"],
+                "plugins": list(cfg.data.plugins),
+            },
+        )
+
+    def _mute_value(self) -> MuteValue:
+        name, seed, data = self.cfg.evaluation.mute_value.name, self.cfg.evaluation.mute_seed, self.data
+        if name == Zero.name:
+            return Zero()
+        if name == OtherImage.name:
+            data.setup("test")
+            frames = data.test
+            assert frames is not None
+            return OtherImage(
+                lambda m, index: frames.inputs(m, index.tolist()),
+                torch.from_numpy(partners([frames.split.scenes[i] for i in frames.rows], seed)),
+            )
+        statistics = data.input_statistics()
+        if name == MeanMap.name:
+            return MeanMap(statistics.mean_map)
+        if name == ConstantMean.name:
+            return ConstantMean(statistics.mean)
+        return Noise(statistics.mean, statistics.deviation, seed)
+
+    def _trainer(self, accelerator: str, bfloat16: bool, logger: Any) -> pl.Trainer:
+        cfg = self.cfg
+        progress = cfg.trainer.progress and sys.stderr.isatty()
+        # Without it matrix products on a GPU are not repeatable; read when CUDA starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        callbacks: list[pl.Callback] = [
+            ModelCheckpoint(
+                dirpath=self.folder / records.CHECKPOINT.parent,
+                filename=records.CHECKPOINT.stem,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            )
+        ]
+        if progress:
+            callbacks.append(TQDMProgressBar(refresh_rate=20))
+        return pl.Trainer(
+            accelerator=accelerator,
+            devices=cfg.trainer.devices,
+            strategy=cfg.trainer.strategy,
+            precision="bf16-mixed" if bfloat16 else "32-true",
+            max_epochs=cfg.trainer.max_epochs or cfg.recipe.epochs,
+            gradient_clip_val=cfg.recipe.clip_norm,
+            logger=logger,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpoints()],
+            num_sanity_val_steps=0,
+            log_every_n_steps=50,
+            deterministic="warn",
+            use_distributed_sampler=False,  # the data module's samplers share by themselves
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            default_root_dir=self.folder,
+        )
+
+    def _fit(self, trainer: pl.Trainer, task: JointRefinement) -> None:
+        start = time.perf_counter()
+        checkpoint = self.folder / records.CHECKPOINT
+        resume = str(checkpoint) if checkpoint.exists() else None
+        if resume:
+            log.info("going on from %s", checkpoint)
+        try:
+            trainer.fit(task, datamodule=self.data, ckpt_path=resume, weights_only=True)
+        except (RuntimeError, KeyError, EOFError) as error:
+            if resume and trainer.global_step == 0:
+                raise CheckpointError(
+                    f"{checkpoint} cannot be resumed ({error}). Remove it to start anew."
+                ) from error
+            raise
+        self.seconds["fit"] = time.perf_counter() - start
+        self.results["warnings"] = list(task.health)
+
+    def _test(self, trainer: pl.Trainer, task: JointRefinement) -> StatisticsTable:
+        start = time.perf_counter()
+        trainer.test(task, datamodule=self.data, verbose=False)
+        index, values = task.test_statistics.compute()
+        assert self.data.test is not None
+        split = self.data.test.split
+        table = StatisticsTable(
+            tuple(split.ids[i] for i in index),
+            tuple(split.scenes[i] for i in index),
+            task.setups,
+            task.protocols,
+            task.modalities,
+            values,
+        )
+        if trainer.is_global_zero:
+            table.save(self.folder / records.STATISTICS)
+        self.seconds["test"] = time.perf_counter() - start
+        return table
+
+    def _summarize(self, task: JointRefinement, table: StatisticsTable) -> None:
+        start = time.perf_counter()
+        summary = summarize(
+            table.values,
+            {m: modality.measures for m, modality in task.modalities.items()},
+            table.setups,
+            table.protocols,
+            table.scenes,
+            resamples=self.cfg.evaluation.resamples,
+        )
+        self.seconds["bootstrap"] = time.perf_counter() - start
+        self.results["frames"]["test"] = len(table.ids)
+        self.results |= {
+            "status": Status.FINISHED.value,
+            "metrics": summary.metrics,
+            "improvement": summary.improvement,
+            "influence": summary.influence,
+            "seconds": {k: round(v, 2) for k, v in self.seconds.items()},
+        }
+        self._write()
+
+    # -- logging -------------------------------------------------------------------------------
+
+    def _logger(self, task: JointRefinement) -> tuple[Any, Any]:
+        """The Lightning logger, and what to call when all is over."""
+        kind = self.cfg.logger.kind.name
+        if kind == "csv":
+            from pytorch_lightning.loggers import CSVLogger
+
+            return CSVLogger(str(self.folder), name="", version="csv"), lambda: None
+        if kind == "none":
+            return False, lambda: None
+        from jrn_lightning.sweep.logging import wandb_logger
+
+        return wandb_logger(self.cfg, self.results, self.folder)
+
+    def _report(self, task: JointRefinement, logger: Any) -> None:
+        if self.cfg.logger.kind.name == "wandb":
+            from jrn_lightning.sweep.logging import log_job
+
+            log_job(self.cfg, self.results, task, self.data, logger)
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """A kill while saving leaves the last checkpoint whole."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write beside it, then rename."""
+        part = f"{path}.part"
+        super().save_checkpoint(checkpoint, part, storage_options)
+        os.replace(part, path)
+
+
+def partners(scenes: list[str], seed: int) -> np.ndarray:
+    """For each image another one, of another scene where there is one: ``(N,)``.
+
+    A random rotation of the images ordered by scene, so that every image is used once.
+
+    Raises:
+        ConfigError: fewer than two images.
+    """
+    n = len(scenes)
+    if n < 2:
+        raise ConfigError("evaluation.mute_value=other_image needs at least two test images.")
+    rng = np.random.default_rng(seed)
+    names, scene = np.unique(np.asarray(scenes), return_inverse=True)
+    order = np.argsort(rng.permutation(len(names))[scene], kind="stable")
+    largest = int(np.bincount(scene).max())
+    # A shift by at least the largest scene, and by at most n less that, leaves every scene.
+    low, high = (largest, n - largest) if 2 * largest <= n else (1, n - 1)
+    shift = int(rng.integers(low, high + 1))
+    partner = np.empty(n, np.int64)
+    partner[order] = np.roll(order, -shift)
+    return partner
+
+
+def use_bfloat16(precision: str, accelerator: str) -> bool:
+    """Whether to train and test under bfloat16 autocast.
+
+    ``auto`` means where the device has units for it: emulated, it is a hundred times slower than
+    float32.
+    """
+    if precision != "auto":
+        return precision == "bfloat16"
+    if accelerator == "gpu":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _accelerator(wanted: str) -> str:
+    available = torch.cuda.is_available()
+    if wanted == "gpu" and not available:
+        raise ConfigError(
+            "trainer=gpu (trainer.accelerator='gpu'), but there is no CUDA device here. "
+            "Use trainer=auto or trainer=cpu."
+        )
+    return "gpu" if available and wanted in ("auto", "gpu") else "cpu"
+
+
+def _device_name(accelerator: str) -> str:
+    return torch.cuda.get_device_name() if accelerator == "gpu" else "cpu"
+
+
+def _described(modalities: Mapping[str, Modality]) -> dict[str, Any]:
+    return {
+        name: {
+            "kind": modality.kind,
+            "primary": modality.primary,
+            "measures": [
+                {
+                    "name": m.name,
+                    "label": m.label,
+                    "higher_is_better": m.higher_is_better,
+                    "scale": m.scale,
+                    "in_table": m.in_table,
+                }
+                for m in modality.measures
+            ],
+        }
+        for name, modality in modalities.items()
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice that does not apply here."""
+    with warnings.catch_warnings():
+        # Frames are kept in memory: worker processes would only copy them.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # The number of steps between logs is set on purpose.
+        warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+        # The checkpoint folder exists when a job is resumed.
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        # Operations that have no deterministic form on a GPU are named by PyTorch once each.
+        yield
+
+
+__all__ = ["partners", "run_job", "use_bfloat16"]

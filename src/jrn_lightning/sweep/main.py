@@ -1,0 +1,49 @@
+"""What ``run.py`` calls: registration before Hydra composes, and one job with short errors."""
+
+from __future__ import annotations
+
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, OmegaConf
+
+from jrn_lightning import config
+from jrn_lightning.errors import JRNError
+from jrn_lightning.sweep.record import job_folder
+
+
+def prepare() -> None:
+    """Register the schema and the resolver that names a job's folder."""
+    config.register()
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def run(cfg: DictConfig) -> float | None:
+    """Run a job; a user's mistake becomes an error that Hydra prints without a traceback.
+
+    Returns:
+        Mean improvement over the input of the modalities' primary measures, in performance
+        units, for a sweeper that optimises; None without a test.
+    """
+    from jrn_lightning.sweep.job import run_job
+
+    try:
+        results = run_job(cfg)
+    except JRNError as error:
+        raise CompactHydraException(str(error)) from error
+    return objective(results)
+
+
+def objective(results: dict[str, object]) -> float | None:
+    """Mean improvement of the primary measures, first protocol, pooled over pixels."""
+    rows = results.get("improvement")
+    modalities = results.get("modalities")
+    if not isinstance(rows, list) or not isinstance(modalities, dict):
+        return None
+    protocol = results["protocols"][0]  # type: ignore[index]
+    values = [
+        row["value"]
+        for row in rows
+        if row["protocol"] == protocol
+        and row["pooling"] == "pixels"
+        and row["measure"] == modalities[row["modality"]]["primary"]
+    ]
+    return sum(values) / len(values) if values else None

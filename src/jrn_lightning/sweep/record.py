@@ -1,0 +1,198 @@
+"""The job record: what a job's folder says about it, written atomically at every stage.
+
+A folder is ``<sweep>/<arch>[,<override>…]/seed<k>/`` and holds ``results.json``,
+``statistics.h5``, ``checkpoints/`` and ``config/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from jrn_lightning.errors import JRNError, RecordError
+from jrn_lightning.evaluation import StatisticsTable
+
+FORMAT = "jrn-job"
+VERSION = 1
+RESULTS = "results.json"
+STATISTICS = "statistics.h5"
+CHECKPOINT = Path("checkpoints") / "last.ckpt"
+
+#: environment variable that tells the jobs of a multirun which keys it sweeps over
+SWEPT = "JRN_SWEPT"
+
+# Keys that the folder names anyway.
+_NAMED = ("arch", "seed", "sweep", "output")
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    MISSING = "missing"
+    DAMAGED = "damaged"
+
+
+def job_folder(
+    arch: str, overrides: Sequence[str], seed: int, swept: Sequence[str] | None = None
+) -> str:
+    """Folder of a job within its sweep, so that no two jobs of a sweep share one.
+
+    Beside the architecture's name it tells the overrides of its arguments, and of every key that
+    the sweep varies.
+
+    Args:
+        arch: chosen configuration of the group ``arch``.
+        overrides: of the job, as on the command line.
+        seed: of the job.
+        swept: keys that vary; by default what the multirun has put into the environment.
+
+    >>> job_folder("cat60", ["arch=cat60", "recipe.epochs=2", "arch.fusion_channels=30"], 1)
+    'cat60,arch.fusion_channels=30/seed1'
+    """
+    if swept is None:
+        swept = os.environ.get(SWEPT, "").split(",")
+    telling = []
+    for override in overrides:
+        key = override.split("=", 1)[0].lstrip("+~")
+        if key not in _NAMED and (key.startswith("arch.") or key in swept):
+            telling.append(override.lstrip("+").replace("/", "."))
+    return ",".join([arch, *sorted(telling)]) + f"/seed{seed}"
+
+
+def fingerprint(science: Mapping[str, Any], cache_hash: str) -> str:
+    """Hash of everything that decides a job's numbers.
+
+    Args:
+        science: plain configuration values, see ``config.science``.
+        cache_hash: content hash of the prediction cache.
+    """
+    text = json.dumps({"config": science, "cache": cache_hash}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write atomically: a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            # NaN is not JSON: a value that does not exist is null.
+            json.dump(_finite(values), file, indent=1, ensure_ascii=False, allow_nan=False)
+        os.replace(part, path)
+    except OSError as error:
+        raise JRNError(f"{path} cannot be written ({error}). Free space or choose another output=.") from error
+    finally:
+        Path(part).unlink(missing_ok=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return value
+
+
+@dataclass
+class JobRecord:
+    """One job, as its folder tells.
+
+    Args:
+        folder: absolute or relative path.
+        status: where it stands.
+        data: the contents of ``results.json``; None when missing or damaged.
+        problem: what is wrong, for a person; empty if nothing.
+    """
+
+    folder: Path
+    status: Status
+    data: dict[str, Any] | None
+    problem: str = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> JobRecord:
+        """Read a folder; a missing or damaged record is a status, not an exception."""
+        path = folder / RESULTS
+        if not path.exists():
+            return cls(folder, Status.MISSING, None, "has not run")
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if data["format"] != FORMAT or data["version"] != VERSION:
+                raise ValueError(f"format {data['format']!r}, version {data['version']!r}")
+            status = Status(data["status"])
+            assert isinstance(data["arch"]["name"], str) and isinstance(data["seed"], int)
+        except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+            return cls(folder, Status.DAMAGED, None, f"{path} is damaged or foreign ({error})")
+        if status is Status.RUNNING and not _alive(data):
+            status = Status.INTERRUPTED
+        problem = {
+            Status.FAILED: str(data.get("error")),
+            Status.INTERRUPTED: "stopped before its end; run the same command to go on",
+            Status.RUNNING: "still running",
+        }.get(status, "")
+        return cls(folder, status, data, problem)
+
+    def statistics(self) -> StatisticsTable:
+        """The statistics per image of a finished job.
+
+        Raises:
+            RecordError: missing or damaged.
+        """
+        return StatisticsTable.load(self.folder / STATISTICS)
+
+    def expect(self, wanted: str, science: Mapping[str, Any]) -> None:
+        """Refuse to go on in a folder that another configuration or cache has written.
+
+        Args:
+            wanted: fingerprint of the job that wants the folder.
+            science: its configuration, dotted keys.
+
+        Raises:
+            RecordError: lists what differs.
+        """
+        if self.data is None or self.data.get("fingerprint") == wanted:
+            return
+        old = self.data.get("config", {})
+        keys = [k for k in {**old, **science} if old.get(k) != science.get(k)]
+        changes = ", ".join(f"{k}: {old.get(k)!r} → {science.get(k)!r}" for k in keys)
+        raise RecordError(
+            f"{self.folder} holds a job of another configuration "
+            f"({changes or 'the cache has other contents'}). Choose another sweep= name, or "
+            "overwrite=true to throw the old one away."
+        )
+
+
+def process() -> dict[str, Any]:
+    """Who is running, so that a killed job is told from a running one."""
+    return {"host": platform.node(), "pid": os.getpid()}
+
+
+def _alive(data: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a running record may still be there."""
+    who = data.get("process") or {}
+    if who.get("host") != platform.node():
+        return True  # cannot tell
+    pid = int(who.get("pid", -1))
+    if pid == os.getpid():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
