@@ -68,7 +68,7 @@ def _section(device: torch.device, given: argparse.Namespace) -> str:
         rounds=2 if given.quick else given.rounds,
         device=device,
         bfloat16=machine.bfloat16,
-        channels_last=True,
+        channels_last=machine.bfloat16,  # as memory_format=auto has it
         matrix_rate=machine.bfloat16_rate if machine.bfloat16 else machine.float32_rate,
         cache=given.cache,
         quick=given.quick,

@@ -1,4 +1,4 @@
-"""Generated data of the real data set's sizes: what is measured depends on shapes, not on content."""
+"""Generated data of the real sizes: what is measured depends on shapes, not on content."""
 
 from __future__ import annotations
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from benchmarks.timing import interleave
+from jrn_lightning.sweep.job import use_bfloat16
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Machine:
 
     @property
     def bfloat16(self) -> bool:
-        """Whether the device gains from bfloat16."""
-        return self.bfloat16_rate > 1.2 * self.float32_rate
+        """Whether the package would run networks in bfloat16 on this device."""
+        return use_bfloat16("auto", "gpu" if self.device.type == "cuda" else "cpu")
 
     def markdown(self) -> str:
         """A heading and the limits."""
@@ -77,7 +79,9 @@ def matrix_rate(dtype: torch.dtype, device: torch.device, *, quick: bool = False
     side, best = 256, 0.0
     while True:
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        taken = min(interleave({"a": lambda a=a, b=b: a @ b}, rounds=5, device=device)["a"])
+        taken = min(
+            interleave({"product": partial(torch.mm, a, b)}, rounds=5, device=device)["product"]
+        )
         best = max(best, 2 * side**3 / taken)
         if taken > (2e-3 if quick else 50e-3) or side >= 16384:
             return best

@@ -22,7 +22,9 @@ CLIP_NORM = 1.0
 def network(options: Options) -> JRN:
     """Cat60 as the package would run it on this device."""
     net = JRN({m: kind.channels for m, kind in modalities().items()}).to(options.device)
-    return net.to(memory_format=torch.channels_last) if options.channels_last else net
+    if options.channels_last:
+        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
 
 
 def autocast(options: Options) -> AbstractContextManager[object]:
@@ -67,7 +69,7 @@ def bare_step(options: Options, batch: Batch) -> Callable[[], None]:
             ]
             loss = torch.stack(losses).sum()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), CLIP_NORM)
         optimizer.step()
 
@@ -84,8 +86,9 @@ def plain_step(options: Options, batch: Batch) -> Callable[[], None]:
 
     def step() -> None:
         optimizer.zero_grad()
-        loss = plain_loss(*net(depth, semantic), true_depth, labels)
-        loss.backward()
+        refined, scores = net(depth, semantic)
+        loss = plain_loss(refined, scores, true_depth, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

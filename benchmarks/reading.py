@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
+import sys
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -53,8 +52,7 @@ def rows(options: Options) -> list[Row]:
                 device=cpu,
             )
             bytes_read = sum(x.nbytes for x in read(0)) / 1e6
-        held = _alone(load_split, path)
-        grown = _alone(read_split, path)
+        memory = _memory_rows(path) if sys.platform == "linux" else []
     height, width = options.frame
     what = f"predictions and truth at {height} × {width}, {bytes_read:.1f} MB"
     reading = median(times["cache"])
@@ -74,15 +72,25 @@ def rows(options: Options) -> list[Row]:
             detail=f"95 % under {pretty(float(np.quantile(times['cache'], 0.95)))}",
         ),
         ratio(times, "cache", "np.load", "reading a sample over np.load of the same bytes"),
+        *memory,
+    ]
+
+
+def _memory_rows(path: Path) -> list[Row]:
+    # In a fresh process, whose peak memory is its own.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        held, size = pool.submit(load_split, path).result()
+        grown, sample = pool.submit(read_split, path).result()
+    return [
         Row(
             "loading a training split: peak memory it adds over the split's size in memory",
-            held[0] / held[1],
-            detail=f"{held[0] / 1e6:.1f} MB for {held[1] / 1e6:.1f} MB",
+            held / size,
+            detail=f"{held / 1e6:.1f} MB for {size / 1e6:.1f} MB",
         ),
         Row(
             "reading every sample, none kept: peak memory it adds over one sample's size",
-            grown[0] / grown[1],
-            detail=f"{grown[0] / 1e6:.1f} MB for {grown[1] / 1e6:.1f} MB, {frames} samples",
+            grown / sample,
+            detail=f"{grown / 1e6:.1f} MB for {sample / 1e6:.1f} MB",
         ),
     ]
 
@@ -90,22 +98,20 @@ def rows(options: Options) -> list[Row]:
 Memory = tuple[float, float]
 
 
-def _alone(work: Callable[[Path], Memory], path: Path) -> Memory:
-    """Run in a fresh process, whose peak memory is its own."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(work, path).result()
-
-
-def _peak() -> float:
-    """The most memory that this process has held, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+def _peak(*, reset: bool = False) -> float:
+    """The most memory that this process has held, in bytes (Linux); ``reset``: from now on."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    status = Path("/proc/self/status").read_text()
+    return 1024.0 * next(
+        int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")
+    )
 
 
 def load_split(path: Path) -> Memory:
     """Peak memory that loading the training split adds, and the size of what it keeps."""
     data = CacheDataModule(path, val_fraction=0)
-    before = _peak()
+    before = _peak(reset=True)
     data.setup("fit")
     assert data.train is not None
     return _peak() - before, data.train.nbytes
@@ -115,7 +121,7 @@ def read_split(path: Path) -> Memory:
     """Peak memory that reading every sample adds, and the size of one."""
     with PredictionCache(path) as cache:
         split = cache.split(keys.TRAIN)
-        before, size = _peak(), 0
+        before, size = _peak(reset=True), 0
         for i in range(len(split)):
             maps = [split.prediction(m, i) for m in cache.modalities]
             maps += [split.target(m, i) for m in cache.modalities]

@@ -126,6 +126,7 @@ class FakeComparison:
     jobs: list[FakeJob]
     rows: pd.DataFrame
     means: pd.DataFrame
+    name: str = "nyu"
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def table(self, protocol: str = "full", pooling: str = "pixels") -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -215,8 +215,14 @@ def _quality(cache: PredictionCache) -> None:
     if not splits:
         console.print("No split has ground truth to compare with.")
         return
-    with Console(stderr=True).status("Comparing the predictions with the ground truth"):
-        values = {name: evaluate_inputs(cache, name) for name in splits}
+    with _progress("Comparing", sum(len(cache.split(name)) for name in splits)) as advance:
+
+        def counted(rows: Iterable[int]) -> Iterator[int]:
+            for row in rows:
+                yield row
+                advance()
+
+        values = {name: evaluate_inputs(cache, name, counted) for name in splits}
     table = Table(
         "prediction", "measure", *splits, title="Quality of the inputs, pooled over pixels"
     )

@@ -1,9 +1,81 @@
-"""``jrn report``."""
+"""``jrn report``: the comparison of a sweep, at any time."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command()(report)
+
+
+def report(
+    sweep: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep, as runs/nyu.")],
+    protocol: Annotated[
+        str, typer.Option(help="Crop to evaluate: one of those that the jobs evaluated.")
+    ] = "full",
+    pooling: Annotated[
+        str, typer.Option(help="pixels: pooled over the test set; images: averaged over images.")
+    ] = "pixels",
+    published: Annotated[
+        bool | None,
+        typer.Option(
+            "--published/--no-published",
+            help="The paper's rows beside; by default where the data is NYU.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write; by default into DIR.", show_default=False),
+    ] = None,
+    wandb: Annotated[
+        bool, typer.Option("--wandb", help="Write the comparison to W&B too, as a run of its own.")
+    ] = False,
+    project: Annotated[str | None, typer.Option(help="W&B project.", show_default=False)] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="W&B user or team.", show_default=False)
+    ] = None,
+) -> None:
+    """Compare the jobs of a sweep: print the tables, write them and the figures into DIR.
+
+    Works at any time: jobs that failed or have not run yet are shown as such.
+
+    Example: [bold]jrn report runs/nyu --protocol eigen[/bold]
+    """
+    from rich.console import Console
+
+    from jrn_lightning.errors import RecordError
+    from jrn_lightning.report import files, tables
+    from jrn_lightning.report.summary import summarize
+    from jrn_lightning.sweep.collect import collect
+
+    console = Console()
+    progress = Console(stderr=True)
+    with progress.status("Reading the jobs"):
+        summary = summarize(
+            collect(sweep), protocol=protocol, pooling=pooling, with_published=published
+        )
+    console.print(tables.terminal(summary))
+    console.print()
+    with progress.status("Writing tables and figures"):
+        paths = files.write(summary, out or sweep)
+    for path in paths:
+        console.print(f"written: {path}", soft_wrap=True, highlight=False)
+    if not summary.finished:
+        raise RecordError(
+            f"{sweep}: no job has finished, so there is nothing to compare yet. Run the sweep "
+            "again: it goes on where it stopped; what failed is said above."
+        )
+    if wandb:
+        # W&B takes a while to import.
+        from jrn_lightning.report.wandb import PROJECT, log_report
+
+        with progress.status("Writing to W&B"):
+            where = log_report(summary, sweep, project=project or PROJECT, entity=entity)
+        console.print(f"W&B: {where}", soft_wrap=True, highlight=False)
+    console.print(f"{summary.finished} of {len(summary.jobs)} jobs are finished.", highlight=False)

@@ -21,20 +21,11 @@ file is noticed wherever the damage is read. Values are validated when written, 
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import os
-import secrets
-import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, astuple, dataclass
-from importlib import metadata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any, Final, NoReturn, Self
 
 import h5py
@@ -42,61 +33,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jrn_lightning import keys
+from jrn_lightning.data.format import (
+    DTYPES,
+    FORMAT,
+    MODALITY,
+    SAMPLING,
+    VERSION,
+    PredictionSpec,
+    Provenance,
+    SplitContent,
+    check_ids,
+    content_hash,
+    digest,
+    text,
+)
 from jrn_lightning.data.grid import Grid
+from jrn_lightning.data.writer import CacheWriter, refuse_existing
 from jrn_lightning.errors import CacheError, JRNError
 from jrn_lightning.modalities import Modality
 
-FORMAT: Final = "jrn-cache"
-VERSION: Final = 1
-#: What a prediction network knew of the frames it predicts.
-SAMPLING: Final = ("in-sample", "out-of-fold", "unseen", "unknown")
+__all__ = [
+    "FORMAT",
+    "SAMPLING",
+    "VERSION",
+    "CacheSplit",
+    "CacheWriter",
+    "PredictionCache",
+    "PredictionSpec",
+    "Provenance",
+    "check",
+    "refuse_existing",
+]
 
-_MODALITY: Final = "modality"
-_DTYPES: Final = (np.dtype(np.float16), np.dtype(np.float32))
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_STOPPING: Final = (signal.SIGTERM, signal.SIGHUP)
 _REBUILD: Final = "Build the cache again, or copy it again from where it came."
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where the predictions of one modality come from.
-
-    Args:
-        source: name of the network.
-        source_hash: SHA-256 of its weights, or of the file that held its predictions.
-        sampling: one of :data:`SAMPLING`: whether the network was trained on these very frames.
-        alignment: ``area``, ``corners`` or ``explicit``, how the grid was stated.
-    """
-
-    source: str
-    source_hash: str = ""
-    sampling: str = "unknown"
-    alignment: str = "area"
-
-    def __post_init__(self) -> None:
-        if self.sampling not in SAMPLING:
-            raise CacheError(
-                f"sampling {self.sampling!r} of {self.source!r} is unknown. "
-                f"Choose from: {', '.join(SAMPLING)}."
-            )
-
-
-@dataclass(frozen=True)
-class PredictionSpec:
-    """All but the values of one modality's predictions in one split.
-
-    Args:
-        shape: (C, h, w) of one sample.
-        dtype: float16 or float32.
-        grid: how the samples lie on the frame.
-        provenance: where they come from.
-    """
-
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    grid: Grid
-    provenance: Provenance
 
 
 class CacheSplit:
@@ -304,7 +273,7 @@ class PredictionCache:
         if self._pid != os.getpid() or name not in self._datasets:
             reopened = self._file is None or self._pid != os.getpid()
             file = self._open()
-            if reopened and _text(file, "content_hash") != self.content_hash:
+            if reopened and text(file, "content_hash") != self.content_hash:
                 self.close()
                 raise CacheError(
                     f"{self.path} was replaced by another cache while in use. Start again."
@@ -329,13 +298,11 @@ class PredictionCache:
         if np.shape(frame) != (2,) or frame.dtype.kind not in "iu" or min(frame) < 1:
             self._refuse("attribute 'frame'", f"is {frame}", "Expected two positive integers.")
         self.frame = (int(frame[0]), int(frame[1]))
-        self.content_hash = _text(file, "content_hash")
-        self.notes = {str(k): str(v) for k, v in json.loads(_text(file, "notes")).items()}
+        self.content_hash = text(file, "content_hash")
+        self.notes = {str(k): str(v) for k, v in json.loads(text(file, "notes")).items()}
         self.modalities = {
-            name: Modality.create(
-                _text(group, "kind"), name, json.loads(_text(group, "attributes"))
-            )
-            for name, group in file[_MODALITY].items()
+            name: Modality.create(text(group, "kind"), name, json.loads(text(group, "attributes")))
+            for name, group in file[MODALITY].items()
         }
         if not self.modalities:
             self._refuse("group 'modality'", "is empty")
@@ -344,7 +311,7 @@ class PredictionCache:
         }
         if not self._splits:
             self._refuse("the file", "holds no split", f"Expected any of {', '.join(keys.SPLITS)}.")
-        _check_ids({name: split.ids for name, split in self._splits.items()}, self.path)
+        check_ids({name: split.ids for name, split in self._splits.items()}, self.path)
 
     def _parse_split(self, group: h5py.Group, name: str) -> CacheSplit:
         ids, scenes = (self._strings(group, name, key) for key in (keys.ID, keys.SCENE))
@@ -375,13 +342,13 @@ class PredictionCache:
         modality = dataset.name.rsplit("/", 1)[1]
         channels = self.modalities[modality].channels
         shape = dataset.shape if dataset.ndim == 4 else (0, 0, 0, 0)
-        self._expect(dataset, (frames, channels, *shape[2:]), _DTYPES)
+        self._expect(dataset, (frames, channels, *shape[2:]), DTYPES)
         grid = dataset.attrs["grid"]
         if np.shape(grid) != (4,) or grid.dtype.kind != "f":
             self._refuse(f"attribute 'grid' of {dataset.name!r}", f"is {grid}")
         provenance = Provenance(
             **{
-                key: _text(dataset, key)
+                key: text(dataset, key)
                 for key in ("source", "source_hash", "sampling", "alignment")
             }
         )
@@ -429,327 +396,6 @@ class PredictionCache:
         raise CacheError(f"{self.path}: {where} {found}. {remedy}")
 
 
-class CacheWriter:
-    """Writes a prediction cache, as a context manager.
-
-    The file grows under ``<path>.<random>.part`` and gets its name when every announced sample
-    has been written. On any error, and on SIGINT, SIGTERM or SIGHUP, nothing is left behind.
-
-    Args:
-        path: the file to make.
-        modalities: by name, in the order of every later dictionary.
-        frame: (H, W) of ground truth and images.
-        force: replace an existing file.
-        notes: remarks to show in ``jrn cache info``, e.g. the label space.
-
-    Raises:
-        CacheError: the file exists; the disk is full; a sample that breaks the format (on
-            :meth:`write`); a sample that was announced and never written (on leaving).
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        modalities: Mapping[str, Modality],
-        frame: tuple[int, int],
-        force: bool = False,
-        notes: Mapping[str, str] | None = None,
-    ) -> None:
-        self.path = Path(path).absolute()
-        self.modalities = dict(modalities)
-        self.frame = (int(frame[0]), int(frame[1]))
-        self.force = force
-        self.notes = dict(notes or {})
-        self._part = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part")
-        self._file: h5py.File | None = None
-        self._splits: dict[str, _Written] = {}
-        self._handlers: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        refuse_existing(self.path, self.force)
-        self._catch_signals()
-        try:
-            with self._writing():
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = h5py.File(
-                    self._part, "w", libver=("v110", "v110"), locking="best-effort", rdcc_nbytes=0
-                )
-                group = self._file.create_group(_MODALITY, track_order=True)
-                for name, modality in self.modalities.items():
-                    attributes = json.dumps(modality.attributes)
-                    entry = group.create_group(name)
-                    _set_text(entry, "kind", modality.kind)
-                    _set_text(entry, "attributes", attributes)
-                    _set_text(entry, "hash", _sha256(modality.kind + attributes))
-        except BaseException:
-            self._abort()
-            raise
-        return self
-
-    def add_split(
-        self,
-        name: str,
-        *,
-        ids: Sequence[str],
-        scenes: Sequence[str],
-        predictions: Mapping[str, PredictionSpec],
-        targets: bool,
-        images: bool,
-    ) -> None:
-        """Announce a split, every sample of which is then to be written.
-
-        Args:
-            name: one of ``keys.SPLITS``; ``predict`` has no ground truth.
-            ids: of the frames, unique within the file.
-            scenes: of the frames, the clusters of every interval and of every further split.
-            predictions: by modality.
-            targets: whether the frames have ground truth.
-            images: whether colour images are stored.
-
-        Raises:
-            CacheError: another split with this name or one of these ids, a prediction for a
-                modality that was not announced or of the wrong shape, too little disk space.
-        """
-        where = f"{self.path}: split {name!r}"
-        if name not in keys.SPLITS:
-            raise CacheError(f"{where} is unknown. Choose from: {', '.join(keys.SPLITS)}.")
-        if name in self._splits:
-            raise CacheError(f"{where} was added twice. Give all its frames at once.")
-        if not ids or len(ids) != len(scenes):
-            raise CacheError(
-                f"{where} has {len(ids)} ids and {len(scenes)} scenes. Give one of each a frame."
-            )
-        if targets and name == keys.PREDICT:
-            raise CacheError(f"{where} takes no ground truth. Put such frames in another split.")
-        if set(predictions) != set(self.modalities):
-            raise CacheError(
-                f"{where} has predictions of {sorted(predictions)}. "
-                f"Give one for each of: {', '.join(self.modalities)}."
-            )
-        specs = {m: predictions[m] for m in self.modalities}
-        for modality, spec in specs.items():
-            channels = self.modalities[modality].channels
-            if len(spec.shape) != 3 or spec.shape[0] != channels or min(spec.shape) < 1:
-                raise CacheError(
-                    f"{where}: {modality} predictions of shape {spec.shape}. "
-                    f"Expected (C, h, w) with C = {channels}."
-                )
-            if spec.dtype not in _DTYPES:
-                raise CacheError(
-                    f"{where}: {modality} predictions of type {spec.dtype}. "
-                    "Store float16 or float32."
-                )
-        written = _Written(list(ids), list(scenes), specs, targets, images)
-        _check_ids({k: v.ids for k, v in self._splits.items()} | {name: written.ids}, self.path)
-
-        n = len(written.ids)
-        arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
-            f"{keys.PREDICTION}/{m}": (spec.shape, spec.dtype) for m, spec in specs.items()
-        }
-        if targets:
-            arrays |= {
-                f"{keys.TARGET}/{m}": (self.frame, modality.target_dtype)
-                for m, modality in self.modalities.items()
-            }
-        if images:
-            arrays[keys.IMAGE] = ((*self.frame, 3), np.dtype(np.uint8))
-        with self._writing() as file:
-            self._require_space(
-                n * sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in arrays.values())
-            )
-            group = file.create_group(name)
-            for key, names in ((keys.ID, written.ids), (keys.SCENE, written.scenes)):
-                stored = np.array([text.encode() for text in names], dtype=np.bytes_)
-                group.create_dataset(key, data=stored, chunks=(n,), fletcher32=True)
-            for key, (shape, dtype) in arrays.items():
-                group.create_dataset(
-                    key,
-                    (n, *shape),
-                    dtype,
-                    chunks=(1, *shape),
-                    fletcher32=True,
-                    fill_time="never",
-                )
-            for modality, spec in specs.items():
-                dataset = group[keys.PREDICTION][modality]
-                dataset.attrs["grid"] = np.array(astuple(spec.grid), np.float64)
-                for key, text in asdict(spec.provenance).items():
-                    _set_text(dataset, key, text)
-        self._splits[name] = written
-
-    def write(
-        self,
-        split: str,
-        i: int,
-        *,
-        predictions: Mapping[str, NDArray[Any]],
-        targets: Mapping[str, NDArray[Any]] | None = None,
-        image: NDArray[np.uint8] | None = None,
-    ) -> None:
-        """Validate and store frame ``i`` of an announced split, in any order.
-
-        Args:
-            split: its name.
-            i: row of the frame.
-            predictions: by modality, ``(C, h, w)``.
-            targets: by modality, ``(H, W)``; None where the split has none.
-            image: ``(H, W, 3)``; None where the split has none.
-
-        Raises:
-            CacheError: a shape, type or value that the format does not allow, by frame; the disk
-                is full.
-        """
-        if split not in self._splits:
-            raise CacheError(f"{self.path}: split {split!r} was not added before writing to it.")
-        written = self._splits[split]
-        frame = f"split {split!r}, frame {written.ids[i]!r} (row {i})"
-        if (targets is not None) != written.targets or (image is not None) != written.images:
-            raise CacheError(
-                f"{frame}: give ground truth and image exactly as announced "
-                f"(targets={written.targets}, images={written.images})."
-            )
-        arrays: dict[str, NDArray[Any]] = {}
-        for name, modality in self.modalities.items():
-            spec = written.specs[name]
-            arrays[f"{keys.PREDICTION}/{name}"] = _checked(
-                f"{frame}: {name} prediction",
-                predictions.get(name),
-                spec.shape,
-                spec.dtype,
-                modality.check_prediction,
-            )
-        for name, modality in self.modalities.items() if targets is not None else ():
-            arrays[f"{keys.TARGET}/{name}"] = _checked(
-                f"{frame}: {name} ground truth",
-                (targets or {}).get(name),
-                self.frame,
-                modality.target_dtype,
-                modality.check_target,
-            )
-        if image is not None:
-            arrays[keys.IMAGE] = _checked(
-                f"{frame}: image", image, (*self.frame, 3), np.dtype(np.uint8), lambda _: None
-            )
-        with self._writing() as file:
-            for key, array in arrays.items():
-                file[split][key][i] = array
-        written.digests[i] = _digest(arrays.values())
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._abort()
-            return
-        try:
-            self._finish()
-        except BaseException:
-            self._abort()
-            raise
-        self._release_signals()
-
-    # -- beginning and end ---------------------------------------------------------------------
-
-    def _finish(self) -> None:
-        if not self._splits:
-            raise CacheError(f"{self.path}: no split was written. Give at least one frame.")
-        for name, split in self._splits.items():
-            missing = [split.ids[i] for i in range(len(split.ids)) if i not in split.digests]
-            if missing:
-                raise CacheError(
-                    f"{self.path}: {len(missing)} of {len(split.ids)} frames of split {name!r} "
-                    f"were never written, the first of them {missing[0]!r}."
-                )
-        with self._writing() as file:
-            file.attrs["version"] = VERSION
-            file.attrs["frame"] = np.array(self.frame, np.int64)
-            _set_text(file, "format", FORMAT)
-            _set_text(file, "package", _package_version())
-            _set_text(file, "notes", json.dumps(self.notes))
-            _set_text(
-                file, "content_hash", _content_hash(self.frame, self.modalities, self._splits)
-            )
-            file.close()
-            self._file = None
-            with self._part.open("rb") as part:
-                os.fsync(part.fileno())  # the name must not outlive the data in a power cut
-            refuse_existing(self.path, self.force)
-            os.replace(self._part, self.path)
-
-    def _abort(self) -> None:
-        """Leave nothing behind."""
-        with suppress(Exception):  # closing flushes, which fails again on a full disk
-            if self._file is not None:
-                self._file.close()
-        self._file = None
-        self._part.unlink(missing_ok=True)
-        self._release_signals()
-
-    def _require_space(self, needed: int) -> None:
-        free = shutil.disk_usage(self.path.parent).free
-        if needed > free:
-            raise CacheError(
-                f"disk full: {self.path} needs another {needed / 1e9:.1f} GB, "
-                f"{free / 1e9:.1f} GB are free. Make room, or leave the images out (--no-images)."
-            )
-
-    @contextmanager
-    def _writing(self) -> Iterator[h5py.File]:
-        """The file, with what the system refuses as a :class:`CacheError`."""
-        try:
-            yield self._file
-        except (OSError, RuntimeError) as error:
-            number = getattr(error, "errno", None)
-            full = number in _FULL or any(os.strerror(code) in str(error) for code in _FULL)
-            found = "disk full" if full else "cannot be written"
-            raise CacheError(
-                f"{self.path}: {found} ({error}). "
-                "Nothing was kept. Make room or choose another place, and run the command again."
-            ) from error
-
-    def _catch_signals(self) -> None:
-        """Turn the signals that would end the process at once into an exception."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in _STOPPING:
-            if signal.getsignal(number) is signal.SIG_DFL:
-                self._handlers[number] = signal.signal(number, _exit)
-
-    def _release_signals(self) -> None:
-        while self._handlers:
-            signal.signal(*self._handlers.popitem())
-
-
-@dataclass
-class _Written:
-    """A split on its way to the file."""
-
-    ids: list[str]
-    scenes: list[str]
-    specs: dict[str, PredictionSpec]
-    targets: bool
-    images: bool
-
-    def __post_init__(self) -> None:
-        self.digests: dict[int, bytes] = {}
-
-
-def refuse_existing(path: Path, force: bool) -> None:
-    """Refuse to write over a folder, or over a file without ``force``.
-
-    Raises:
-        CacheError: with the way out.
-    """
-    if path.is_dir():
-        raise CacheError(f"{path} is a folder. Give the name of a file.")
-    if path.exists() and not force:
-        raise CacheError(f"{path} exists. Give --force to replace it, or another name.")
-
-
 def check(cache: PredictionCache, advance: Callable[[], object] = lambda: None) -> list[str]:
     """Read and validate every sample.
 
@@ -761,11 +407,11 @@ def check(cache: PredictionCache, advance: Callable[[], object] = lambda: None) 
         What is wrong, one line each; empty if nothing is.
     """
     problems: list[str] = []
-    splits: dict[str, _Written] = {}
+    splits: dict[str, SplitContent] = {}
     for name in cache.splits:
         split = cache.split(name)
         specs = {m: split.spec(m) for m in cache.modalities}
-        written = _Written(split.ids, split.scenes, specs, split.has_targets, split.has_images)
+        written = SplitContent(split.ids, split.scenes, specs, split.has_targets, split.has_images)
         splits[name] = written
         for i, frame in enumerate(split.ids):
             arrays: list[NDArray[Any]] = []
@@ -780,12 +426,12 @@ def check(cache: PredictionCache, advance: Callable[[], object] = lambda: None) 
                         problems.append(f"{name}, frame {frame!r}: {m} ground truth {wrong}")
                 if split.has_images:
                     arrays.append(split.image(i))
-                written.digests[i] = _digest(arrays)
+                written.digests[i] = digest(arrays)
             except CacheError as error:
                 problems.append(f"{name}, frame {frame!r}: {error}")
             advance()
     complete = all(len(split.digests) == len(split.ids) for split in splits.values())
-    if complete and _content_hash(cache.frame, cache.modalities, splits) != cache.content_hash:
+    if complete and content_hash(cache.frame, cache.modalities, splits) != cache.content_hash:
         problems.append("the content does not have the hash that the file states: it was altered")
     return problems
 
@@ -795,9 +441,10 @@ def _open(path: Path) -> h5py.File:
     if not path.is_file():
         raise CacheError(f"{path} does not exist. Build it with 'jrn cache', or correct the path.")
     try:
-        # A finished cache never changes, and some file systems know no locks. A sample is one
-        # chunk and read whole: a chunk cache would only hold memory.
-        file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+        # A finished cache never changes, and some file systems know no locks. The library's chunk
+        # cache holds two or three samples of a dataset: without it, memory is taken from the
+        # system and given back at every read, which triples the time.
+        file = h5py.File(path, "r", locking=False, rdcc_nbytes=4 << 20)
     except OSError as error:
         if not h5py.is_hdf5(path):
             raise CacheError(
@@ -806,7 +453,7 @@ def _open(path: Path) -> h5py.File:
         raise CacheError(f"{path} is truncated or damaged ({error}). {_REBUILD}") from error
     try:
         with _damage(path, "its head"):
-            if "format" not in file.attrs or _text(file, "format") != FORMAT:
+            if "format" not in file.attrs or text(file, "format") != FORMAT:
                 raise CacheError(
                     f"{path} is an HDF5 file but no prediction cache (no format={FORMAT!r}). "
                     "Give a cache made by 'jrn cache'."
@@ -835,106 +482,3 @@ def _damage(path: Path, what: str) -> Iterator[None]:
         raise CacheError(
             f"{path}: {what} cannot be read ({type(error).__name__}: {error}). {_REBUILD}"
         ) from error
-
-
-def _checked(
-    what: str,
-    array: NDArray[Any] | None,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    check_values: Callable[[NDArray[Any]], str | None],
-) -> NDArray[Any]:
-    """``array`` in its stored type."""
-    if array is None:
-        raise CacheError(f"{what} is missing.")
-    array = np.asarray(array)
-    if array.shape != shape:
-        raise CacheError(f"{what} has shape {array.shape}, expected {shape}.")
-    if array.dtype.kind not in "fiu":
-        raise CacheError(f"{what} is of type {array.dtype}, expected {dtype}.")
-    if wrong := check_values(array):
-        raise CacheError(f"{what} {wrong}.")
-    stored = np.ascontiguousarray(array, dtype)
-    if dtype.kind in "iu" and not np.array_equal(stored, array):
-        raise CacheError(f"{what} of type {array.dtype} does not fit into {dtype} unchanged.")
-    return stored
-
-
-def _check_ids(splits: Mapping[str, Sequence[str]], path: Path) -> None:
-    """Every frame once, in one split."""
-    home: dict[str, str] = {}
-    for split, ids in splits.items():
-        for name in ids:
-            if not name:
-                raise CacheError(f"{path}: split {split!r} has a frame with an empty id.")
-            if name in home:
-                raise CacheError(
-                    f"{path}: frame {name!r} is in split {home[name]!r} and again in {split!r}. "
-                    "A frame belongs to one split, once."
-                )
-            home[name] = split
-
-
-def _digest(arrays: Any) -> bytes:
-    sha = hashlib.sha256()
-    for array in arrays:
-        sha.update(np.ascontiguousarray(array).data)
-    return sha.digest()
-
-
-def _content_hash(
-    frame: tuple[int, int],
-    modalities: Mapping[str, Modality],
-    splits: Mapping[str, _Written],
-) -> str:
-    """SHA-256 over structure and samples, whatever the order of writing."""
-    present = [name for name in keys.SPLITS if name in splits]
-    structure = {
-        "frame": frame,
-        "modalities": [[name, m.kind, m.attributes] for name, m in modalities.items()],
-        "splits": {
-            name: {
-                "ids": splits[name].ids,
-                "scenes": splits[name].scenes,
-                "targets": splits[name].targets,
-                "images": splits[name].images,
-                "predictions": {
-                    m: [spec.shape, str(spec.dtype), astuple(spec.grid), asdict(spec.provenance)]
-                    for m, spec in splits[name].specs.items()
-                },
-            }
-            for name in present
-        },
-    }
-    sha = hashlib.sha256(json.dumps(structure).encode())
-    for name in present:
-        for i in range(len(splits[name].ids)):
-            sha.update(splits[name].digests[i])
-    return sha.hexdigest()
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _set_text(item: Any, key: str, text: str) -> None:
-    """A fixed-length string attribute: those of variable length have no checksum."""
-    item.attrs[key] = np.bytes_(text.encode())
-
-
-def _text(item: Any, key: str) -> str:
-    value = item.attrs[key]
-    if not isinstance(value, bytes):
-        raise TypeError(f"attribute {key!r} of {item.name!r} is {value!r}, not a string")
-    return value.decode()
-
-
-def _package_version() -> str:
-    try:
-        return metadata.version("jrn-lightning")
-    except metadata.PackageNotFoundError:  # run from a source tree
-        return "unknown"
-
-
-def _exit(number: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)

@@ -24,7 +24,8 @@ from jrn_lightning.errors import CacheError
 from jrn_lightning.modalities.semantic import VOID
 
 CLASSES: Final = ("Ground", "Vertical", "Ceiling", "Furniture", "Object")
-_NYU40: Final = range(1, 41)
+#: ids of Gupta's classes are 1 … 40
+NYU40: Final = 40
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def nyu40_of_raw() -> Mapping[str, int]:
 
 
 def _others(*named: int) -> tuple[int, ...]:
-    return tuple(i for i in _NYU40 if i not in named)
+    return tuple(i for i in range(1, NYU40 + 1) if i not in named)
 
 
 _WANG_GROUND = (2, 20)

@@ -227,30 +227,16 @@ def open_source(
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-            return _from_arrays(path, channels, scale, arrays, key)
+            maps = arrays[_choose(path, {name: a.ndim for name, a in arrays.items()}, key)]
+            index, classes = arrays.get(_INDEX), arrays.get(_CLASSES)
+            return _ArraySource(path, channels, scale, maps, index, classes)
         if path.suffix == ".mat" and h5py.is_hdf5(path):
             return _from_mat73(path, channels, scale, frames, key)
         if path.suffix == ".mat":
-            arrays = {
-                name: _frames_first(value, frames)
-                for name, value in scipy.io.loadmat(path).items()
-                if isinstance(value, np.ndarray)
-            }
-            return _from_arrays(path, channels, scale, arrays, key)
+            return _from_mat5(path, channels, scale, frames, key)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CacheError(f"{path} cannot be read ({error}). Give {_FORMS}.") from error
     raise CacheError(f"{path} has the unknown form {path.suffix!r}. Give {_FORMS}.")
-
-
-def _from_arrays(
-    path: Path,
-    channels: int,
-    scale: float,
-    arrays: dict[str, NDArray[Any]],
-    key: str | None,
-) -> PredictionSource:
-    maps = arrays[_choose(path, {name: a.ndim for name, a in arrays.items()}, key)]
-    return _ArraySource(path, channels, scale, maps, arrays.get(_INDEX), arrays.get(_CLASSES))
 
 
 def _from_mat73(
@@ -261,18 +247,24 @@ def _from_mat73(
     arrays = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
     maps = arrays[_choose(path, {name: a.ndim for name, a in arrays.items()}, key)]
     index = arrays[_INDEX][()] if _INDEX in arrays else None
-    if len(maps) != frames and maps.shape[-1] == frames:
+    count = frames if index is None else index.size
+    if len(maps) != count and maps.shape[-1] == count:
         # Frames first in MATLAB, so last here: (h, w[, C]) of each is reversed as well.
         reversed_maps = maps[()].T
         return _ArraySource(path, channels, scale, reversed_maps, index, None)
     return _ArraySource(path, channels, scale, maps, index, None, matlab_axes=True)
 
 
-def _frames_first(array: NDArray[Any], frames: int) -> NDArray[Any]:
-    """MATLAB keeps frames last; leave arrays alone that have them first."""
-    if array.ndim < 3 or (len(array) == frames and array.shape[-1] != frames):
-        return array
-    return np.moveaxis(array, -1, 0)
+def _from_mat5(
+    path: Path, channels: int, scale: float, frames: int, key: str | None
+) -> PredictionSource:
+    arrays = scipy.io.loadmat(path)
+    name = _choose(path, {n: a.ndim for n, a in arrays.items() if hasattr(a, "ndim")}, key)
+    maps, index = arrays[name], arrays.get(_INDEX)
+    count = frames if index is None else index.size
+    if maps.shape[-1] == count or len(maps) != count:
+        maps = np.moveaxis(maps, -1, 0)  # frames last, as MATLAB keeps them
+    return _ArraySource(path, channels, scale, maps, index, None)
 
 
 def _choose(path: Path, dimensions: dict[str, int], key: str | None) -> str:

@@ -98,21 +98,17 @@ class Regions:
         return torch.einsum("...hp,ph->...p", by_row.double(), self.rows.double())
 
     def counts(self, codes: Tensor, categories: int) -> Tensor:
-        """Histogram of ``codes`` ``(..., H, W)`` in ``[0, categories)`` per crop.
+        """Histogram of ``codes`` ``(B, H, W)`` in ``[0, categories)`` per crop.
 
         Returns:
-            ``(..., P, categories)`` float64, exact.
+            ``(B, P, categories)`` float64, exact.
         """
-        leading = codes.shape[:-2]
-        maps = codes.flatten(0, -3) if leading else codes[None]
         parts = len(self.membership)
-        offsets = torch.arange(len(maps), device=codes.device)[:, None, None] * parts
-        joint = (offsets + self.code) * categories + maps
-        counts = torch.bincount(joint.flatten(), minlength=len(maps) * parts * categories)
-        by_part = counts.view(len(maps), parts, categories).double()
-        return torch.einsum("mrc,rp->mpc", by_part, self.membership).view(
-            *leading, self.membership.shape[1], categories
-        )
+        image = torch.arange(len(codes), device=codes.device)[:, None, None] * parts
+        joint = (image + self.code) * categories + codes
+        counts = torch.bincount(joint.flatten(), minlength=len(codes) * parts * categories)
+        by_part = counts.view(len(codes), parts, categories).double()
+        return torch.einsum("brc,rp->bpc", by_part, self.membership)
 
 
 class Modality(ABC):

@@ -96,8 +96,8 @@ class Depth(Modality):
         return error.sum() / valid.sum()
 
     def refined(self, output: Tensor) -> Tensor:
-        """The head's output is the depth."""
-        return output
+        """The head's output, kept within [0.001, 10] m (Section III-C)."""
+        return output.float().clamp(*_CLIP)
 
     def output_bias(self, mean_target: Tensor) -> Tensor:
         """The mean training depth: the head starts at a plausible constant map."""
@@ -110,32 +110,32 @@ class Depth(Modality):
 
     def statistics(self, outputs: Tensor, target: Tensor, regions: Regions) -> Tensor:
         """See :meth:`Modality.statistics`; D = 10."""
-        depth = outputs[:, :, 0].float()  # (S, B, H, W)
         valid = self.target_valid(target)
+        known = valid.float()
         truth = torch.where(valid, target, 1.0)
-        # A missing pixel gets the truth as its prediction: every error below is then 0 there.
-        depth = torch.where(valid, depth, truth)
-        difference = (depth - truth).abs()
-        relative = difference / truth
         log_truth = truth.clamp(*_CLIP).log()
-        log_difference = depth.clamp(*_CLIP).log_().sub_(log_truth).abs_()
-        maps = torch.stack(
-            (
-                relative,
-                difference * relative,
-                relative.square(),
-                difference.square(),
-                log_difference.square(),
-                log_difference / _LN_10,
-            )
-        )
-        valid_sum = regions.sums(valid.float())  # (B, P)
-        sums = regions.sums(maps)  # (6, S, B, P)
-        # max(d/d*, d*/d) < 1.25^k is |ln d - ln d*| < k ln 1.25.
-        beyond = torch.stack([(log_difference >= k * _LN_125).float() for k in (1, 2, 3)])
-        within = valid_sum - regions.sums(beyond)  # (3, S, B, P)
-        n = valid_sum.expand(1, *sums.shape[1:])
-        return torch.cat((n, sums, within)).movedim(0, -1)
+        n = regions.sums(known)  # (B, P)
+        setups = []
+        for output in outputs:  # one at a time: its maps stay in the processor's cache
+            depth = output[:, 0].float()
+            # Every error is zero at a missing pixel.
+            difference = (depth - truth).abs_().mul_(known)
+            relative = difference / truth
+            log_difference = depth.clamp(*_CLIP).log_().sub_(log_truth).abs_().mul_(known)
+            sums = [
+                n,
+                regions.sums(relative),
+                regions.sums(difference * relative),
+                regions.sums(relative.square()),
+                regions.sums(difference.square()),
+                regions.sums(log_difference.square()),
+                regions.sums(log_difference) / _LN_10,
+            ]
+            # max(d/d*, d*/d) < 1.25^k is |ln d - ln d*| < k ln 1.25.
+            for k in (1, 2, 3):
+                sums.append(n - regions.sums((log_difference >= k * _LN_125).float()))
+            setups.append(torch.stack(sums, dim=-1))
+        return torch.stack(setups)
 
     @property
     def measures(self) -> tuple[Measure, ...]:

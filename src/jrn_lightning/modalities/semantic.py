@@ -64,6 +64,19 @@ def _pixel_accuracy(statistics: Array) -> Array:
         return np.asarray(hit.sum(-1) / total)
 
 
+def _most_probable(scores: Tensor) -> Tensor:
+    """Index of the largest channel of ``(B, K, H, W)``, the first of equals: ``(B, H, W)`` uint8.
+
+    ``argmax`` over a strided dimension takes six times as long on a CPU.
+    """
+    best = scores[:, 0]
+    label = torch.zeros_like(best, dtype=torch.uint8)
+    for k in range(1, scores.shape[1]):
+        label.masked_fill_(scores[:, k] > best, k)
+        best = torch.maximum(best, scores[:, k])
+    return label
+
+
 def _iou_of(k: int) -> Any:
     return lambda statistics: _class_iou(statistics)[..., k]
 
@@ -154,10 +167,12 @@ class Semantic(Modality):
         Probabilities and logits give the same: only the largest channel counts.
         """
         k = self.channels
-        label = outputs.argmax(2)  # (S, B, H, W)
-        valid = self.target_valid(target)
-        codes = torch.where(valid, torch.where(valid, target, 0) * k + label, k * k)
-        return regions.counts(codes, k * k + 1)[..., : k * k]
+        # Void pixels get a truth row of their own, which is dropped in the end.
+        truth = torch.where(self.target_valid(target), target, k) * k
+        confusion = torch.stack(
+            [regions.counts(truth + _most_probable(y), (k + 1) * k) for y in outputs]
+        )
+        return confusion[..., : k * k]
 
     @property
     def measures(self) -> tuple[Measure, ...]:

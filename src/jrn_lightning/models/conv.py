@@ -13,8 +13,8 @@ All give channels-last outputs. The values are those of ``nn.Conv2d`` up to roun
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:  # type: ignore[override]
         """Convolve ``(B, C_in, H, W)``, or maps ``(B, C_i, h_i, w_i)``, to ``(B, C_out, H, W)``."""
         maps = [x] if isinstance(x, Tensor) else list(x)
-        fast = self._is_fast(maps)
+        fast = self.is_fast(maps)
         size = maps[0].shape[-2:]
         if fast and self.out_channels >= WIDE and all(m.shape[1] >= WIDE for m in maps):
             fitting = [m if _factor(m, size) else _interpolated(m, size) for m in maps]
@@ -70,7 +70,8 @@ class Conv2d(nn.Conv2d):
             joined = joined.contiguous(memory_format=torch.channels_last)
         return super().forward(joined)
 
-    def _is_fast(self, maps: Sequence[Tensor]) -> bool:
+    def is_fast(self, maps: Sequence[Tensor]) -> bool:
+        """Whether these inputs take a fast path."""
         return (
             self.fast
             and self.kernel_size == (3, 3)
@@ -78,6 +79,32 @@ class Conv2d(nn.Conv2d):
             and self.weight.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
         )
+
+
+def convolve_all(layers: nn.ModuleDict, x: Tensor) -> dict[str, Tensor]:
+    """What each of several layers makes of the same ``(B, C, H, W)``.
+
+    Layers with few outputs and no hooks (heads) are run as one, so that ``x`` is read and its
+    gradient written once.
+    """
+    heads = [layer for layer in layers.values() if _can_join(layer, x)]
+    widths = [head.out_channels for head in heads]
+    if len(heads) < len(layers) or sum(widths) > NARROW:
+        return {name: layer(x) for name, layer in layers.items()}
+    weight = torch.cat([head.weight for head in heads])
+    bias = torch.cat([head.bias for head in heads if head.bias is not None])
+    output = _FewOutputs.apply(x, weight, bias)
+    assert isinstance(output, Tensor)
+    return dict(zip(layers, output.split(widths, 1), strict=True))
+
+
+def _can_join(layer: nn.Module, x: Tensor) -> TypeGuard[Conv2d]:
+    return (
+        isinstance(layer, Conv2d)
+        and layer.bias is not None
+        and layer.is_fast([x])
+        and not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
+    )
 
 
 def _interpolated(x: Tensor, size: torch.Size) -> Tensor:
@@ -157,17 +184,19 @@ class _OneInput(torch.autograd.Function):
         batch, _, height, width = x.shape
         taps = weight.view(-1, 9).t()
         padded = F.pad(x, (1, 1, 1, 1))
-        result = x.new_empty(batch, height, width, weight.shape[0])
+        shape = (batch, weight.shape[0], height, width)
+        result = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        last = result.permute(0, 2, 3, 1)
         for b in range(batch):
             for start, stop in _rows(height, width):
                 shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
                 columns = shifted.reshape(9, -1).t()
-                into = result[b, start:stop].view(-1, weight.shape[0])
+                into = last[b, start:stop].view(-1, weight.shape[0])
                 if bias is None:
                     torch.mm(columns, taps, out=into)
                 else:
                     torch.addmm(bias, columns, taps, out=into)
-        return result.permute(0, 3, 1, 2)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

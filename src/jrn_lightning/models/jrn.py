@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jrn_lightning.errors import ConfigError
-from jrn_lightning.models.conv import Conv2d
+from jrn_lightning.models.conv import Conv2d, convolve_all
 from jrn_lightning.models.fusion import fusion
 from jrn_lightning.models.muting import mute
 
@@ -219,7 +219,7 @@ class JRN(nn.Module):
                 at_scale = {m: F.avg_pool2d(base[m], factor) for m in self.channels}
             features.append(self.branches[str(scale)](at_scale))
         hidden = F.relu(self.hidden(features), inplace=True)  # interpolates and concatenates
-        outputs = {m: head(hidden) for m, head in self.heads.items()}
+        outputs = convolve_all(self.heads, hidden)
         if self.residual:
             outputs = {m: y + first[m] for m, y in outputs.items()}
         return outputs

@@ -18,6 +18,7 @@ bands; it computes the 36 numbers anew, which is cheaper than to keep them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
@@ -108,7 +109,7 @@ def _transformed_weight(weight: Tensor) -> Tensor:
 
 
 class _Source:
-    """One map ``(B, C, h, w)`` as tiles, and the gradient for it.
+    """One map ``(B, C, h, w)`` as tiles, and the gradient for it, by bands of rows of tiles.
 
     Args:
         x: the map.
@@ -118,94 +119,105 @@ class _Source:
     """
 
     def __init__(self, x: Tensor, factor: int, tiles: tuple[int, int], band: int) -> None:
+        self.map = x.permute(0, 2, 3, 1)
         self.factor, self.tiles = factor, tiles
-        self.step = TILE // factor
-        self.span = self.step + 2
-        b, c, h, w = x.shape
-        self.shape = (h, w)
-        self.channels = c
-        rows, columns = (self.step * t + 2 for t in tiles)
-        self.padded = x.new_empty(b, rows, columns, c)
-        self.padded[:, 1 : h + 1, 1 : w + 1] = x.permute(0, 2, 3, 1)
-        if factor == 1:
-            for edge in (self.padded[:, :1], self.padded[:, h + 1 :]):
-                edge.zero_()
-            for edge in (self.padded[:, :, :1], self.padded[:, :, w + 1 :]):
-                edge.zero_()
-        else:
-            self.padded[:, :, 0] = self.padded[:, :, 1]
-            self.padded[:, :, w + 1] = self.padded[:, :, w]
-            self.padded[:, 0] = self.padded[:, 1]
-            self.padded[:, h + 1] = self.padded[:, h]
+        self.channels = x.shape[1]
+        self.step = TILE // factor  # values of the map from tile to tile
+        self.span = self.step + 2  # values of the map that a tile reaches
         self.matrices = _matrices(factor, x.dtype)
-        self.windows = x.new_empty(self.span**2 * band * tiles[1] * c)
+        # scratch, reused by every band: rows with a border of one value, and windows on them
+        rows, columns = self.step * band + 2, self.step * tiles[1] + 2
+        self._rows = x.new_zeros(rows, columns, self.channels)
+        self._gradient_rows = torch.empty_like(self._rows)
+        self._scratch = x.new_empty(self.span**2 * band * tiles[1] * self.channels)
         self.gradient: Tensor | None = None
 
+    def _windows(self, n: int) -> Tensor:
+        """Scratch ``(span, span, n, columns of tiles, C)``."""
+        shape = (self.span, self.span, n, self.tiles[1], self.channels)
+        return self._scratch[: math.prod(shape)].view(shape)
+
     def _edges(self) -> Iterator[tuple[slice, tuple[bool, bool]]]:
-        """Columns of tiles that have another matrix."""
+        """Columns of tiles that have a matrix of their own."""
         last = self.tiles[1] - 1
         if self.factor > 1:
             yield slice(0, 1), (True, last == 0)
             if last:
                 yield slice(last, last + 1), (False, True)
 
-    def _windows(self, n: int) -> Tensor:
-        """Scratch ``(span, span, n, columns of tiles, C)``."""
-        shape = (self.span, self.span, n, self.tiles[1], self.channels)
-        size = self.span**2 * n * self.tiles[1] * self.channels
-        return self.windows[:size].view(shape)
-
-    def transform(self, b: int, start: int, stop: int, out: Tensor) -> None:
-        """Winograd's numbers of tile rows start to stop of image b into ``(36, n, C)``."""
+    def transform(self, image: int, start: int, stop: int, out: Tensor) -> None:
+        """Winograd's numbers of tile rows start to stop into ``(36, tiles, C)``."""
         n, row = stop - start, (start == 0, stop == self.tiles[0])
-        y, x, _ = self.padded.stride()[1:]
+        (_, h, w, _), rows = self.map.shape, self._rows
+        first, end = self.step * start - 1, self.step * stop + 1
+        top, bottom = max(0, -first), max(0, end - h)
+        count = end - first
+        rows[top : count - bottom, 1 : w + 1] = self.map[image, first + top : end - bottom]
+        if self.factor > 1:  # interpolation repeats the border, a convolution has zeros there
+            rows[:count, 0], rows[:count, w + 1] = rows[:count, 1], rows[:count, w]
+            if top:
+                rows[0] = rows[1]
+            if bottom:
+                rows[count - 1] = rows[count - 2]
+        else:
+            rows[:top].zero_()
+            rows[count - bottom : count].zero_()
         windows = self._windows(n)
-        padded = self.padded[b, start * self.step :]
-        windows.copy_(
-            padded.as_strided(
-                windows.shape, (y, x, y * self.step, x * self.step, 1), padded.storage_offset()
-            )
+        y, x, _ = rows.stride()
+        windows.copy_(rows.as_strided(windows.shape, (y, x, y * self.step, x * self.step, 1)))
+        torch.mm(
+            self.matrices[(*row, False, False)], windows.view(self.span**2, -1), out=out.flatten(1)
         )
-        flat = windows.view(self.span**2, -1)
-        torch.mm(self.matrices[(*row, False, False)], flat, out=out.view(36, -1))
-        grid = out.view(36, n, self.tiles[1], -1)
-        at = windows.view(self.span**2, n, self.tiles[1], -1)
+        grid = out.unflatten(1, (n, -1))
         for columns, edge in self._edges():
-            part = self.matrices[(*row, *edge)] @ at[:, :, columns].reshape(self.span**2, -1)
-            grid[:, :, columns] = part.view(36, n, 1, -1)
+            part = windows[:, :, :, columns].reshape(self.span**2, -1)
+            grid[:, :, columns] = (self.matrices[(*row, *edge)] @ part).view(36, n, 1, -1)
 
-    def accumulate(self, b: int, start: int, stop: int, given: Tensor) -> None:
-        """Add the gradient ``(36, n, C)`` of what ``transform`` gives to the map's."""
+    def accumulate(self, image: int, start: int, stop: int, given: Tensor) -> None:
+        """The transpose: from the gradient ``(36, tiles, C)`` to the map's.
+
+        The bands of an image must come in order: the last two rows of one wait for the next.
+        """
         if self.gradient is None:
-            self.gradient = torch.zeros_like(self.padded)
+            self.gradient = torch.empty_like(self.map)
         n, row = stop - start, (start == 0, stop == self.tiles[0])
         windows = self._windows(n)
         flat = windows.view(self.span**2, -1)
-        torch.mm(self.matrices[(*row, False, False)].t(), given.view(36, -1), out=flat)
-        grid = given.view(36, n, self.tiles[1], -1)
-        at = windows.view(self.span**2, n, self.tiles[1], -1)
+        torch.mm(self.matrices[(*row, False, False)].t(), given.flatten(1), out=flat)
+        grid = given.unflatten(1, (n, -1))
         for columns, edge in self._edges():
             part = self.matrices[(*row, *edge)].t() @ grid[:, :, columns].reshape(36, -1)
-            at[:, :, columns] = part.view(-1, n, 1, self.channels)
-        y, x, _ = self.padded.stride()[1:]
-        step, width = self.step, self.tiles[1]
-        for j, i in product(range(0, self.span, step), repeat=2):
+            windows[:, :, :, columns] = part.view(self.span, self.span, n, 1, -1)
+
+        rows, step, count = self._gradient_rows, self.step, self.step * n + 2
+        rows[2 if start else 0 : count].zero_()
+        y, x, _ = rows.stride()
+        for j, i in product(range(0, self.span, step), repeat=2):  # the places of a piece are apart
             piece = windows[j : j + step, i : i + step]
-            into = self.gradient[b, start * step + j :, i:]
-            into.as_strided(
-                piece.shape, (y, x, y * step, x * step, 1), into.storage_offset()
-            ).add_(piece)
+            into = rows[j:, i:]
+            strides = (y, x, y * step, x * step, 1)
+            into.as_strided(piece.shape, strides, into.storage_offset()).add_(piece)
+
+        (_, h, w, _), first = self.map.shape, step * start - 1
+        if self.factor > 1:
+            if row[0]:
+                rows[1] += rows[0]
+            if row[1]:
+                rows[count - 2] += rows[count - 1]
+        top = max(0, -first)
+        end = min(h, first + (count if row[1] else count - 2))
+        ready = rows[top : end - first]
+        into = self.gradient[image, first + top : end]
+        into.copy_(ready[:, 1 : w + 1])
+        if self.factor > 1:
+            into[:, 0] += ready[:, 0]
+            into[:, w - 1] += ready[:, w + 1]
+        rows[:2] = rows[count - 2 : count].clone()
 
     def take_gradient(self) -> Tensor:
-        """``(B, C, h, w)``, channels-last."""
+        """``(B, C, h, w)``."""
         assert self.gradient is not None
-        g, (h, w) = self.gradient, self.shape
-        if self.factor > 1:
-            g[:, 1] += g[:, 0]
-            g[:, h] += g[:, h + 1]
-            g[:, :, 1] += g[:, :, 0]
-            g[:, :, w] += g[:, :, w + 1]
-        return g[:, 1 : h + 1, 1 : w + 1].permute(0, 3, 1, 2)
+        return self.gradient.permute(0, 3, 1, 2)
 
 
 class _MultiscaleConv2d(torch.autograd.Function):
@@ -222,7 +234,10 @@ class _MultiscaleConv2d(torch.autograd.Function):
         sources = [_Source(m, h // m.shape[-2], tiles, most) for m in maps]
         weights = _transformed_weight(weight).split([m.shape[1] for m in maps], 1)
         gather = _square(_OUTPUT, weight.dtype)
-        result = weight.new_empty(b, h, w, c_out)
+        result = torch.empty(
+            (b, c_out, h, w), dtype=weight.dtype, memory_format=torch.channels_last
+        )
+        last = result.permute(0, 2, 3, 1)
         n = most * tiles[1]
         numbers = weight.new_empty(36 * n * max(s.channels for s in sources))
         products = weight.new_empty(36 * n * c_out)
@@ -240,8 +255,8 @@ class _MultiscaleConv2d(torch.autograd.Function):
                         torch.bmm(v, u, out=m)
                 y = blocks[: 16 * n * c_out].view(16, n * c_out)
                 torch.mm(gather, m.view(36, -1), out=y)
-                _store(y, result[image], start, stop, tiles[1], bias)
-        return result.permute(0, 3, 1, 2)
+                _store(y, last[image], start, stop, tiles[1], bias)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

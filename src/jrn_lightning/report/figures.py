@@ -5,7 +5,7 @@ Figures are drawn without pyplot: nothing is shown, and nothing is left behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.transforms import Bbox
-from numpy.typing import ArrayLike
+from matplotlib.text import Annotation
 
 from jrn_lightning import keys
+from jrn_lightning.report import labels
 from jrn_lightning.report.summary import Column, Summary, Value, improvement, omega, value_of
 
 # Red and green as in the paper, of the Okabe-Ito set that colour-blind readers tell apart, and
@@ -27,10 +27,6 @@ _OTHER = ("#4D4D4D", "D")
 _INK = "#333333"
 _FAINT = "#9A9A9A"
 _SIZE = 7.0  # of a marker, points
-
-# Where the name of a point is tried: distances in points, directions in radians.
-_RADII = (6, 8, 11, 16, 22, 30, 40, 52, 68)
-_ANGLES = tuple(np.deg2rad(np.arange(24) * 15 + 45))
 
 
 @dataclass(frozen=True)
@@ -283,73 +279,49 @@ def _math(text: str) -> str:
 
 
 def _place(axes: Axes, panels: Sequence[_Panel]) -> None:
-    """Name points and lines where the names cover nothing.
-
-    Candidates for a point lie on rings around it, for a line along it. The one wins that covers
-    least of the markers, crosses, lines and other names, and is near. A name that had to go far,
-    or lies as near to another point, is tied to its own by a thin line.
-    """
+    """Name the points and the lines of ``panels``, where that covers nothing else."""
     figure = axes.figure
     assert isinstance(figure, Figure)
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    pixel = figure.dpi / 72  # pixels a point
-    frame = axes.get_window_extent(renderer).padded(-4 * pixel)
-    taken = [box for panel in panels for box in _boxes(axes, panel, pixel)]
+    scale = 72 / figure.dpi  # points a pixel
+    whole = axes.get_window_extent(renderer)
+    frame = np.array(whole.padded(-4 / scale).extents) * scale
+    taken = np.concatenate([_boxes(axes, panel, scale) for panel in panels])
 
-    def cost(box: Bbox) -> float:
-        """Area in square points that ``box`` covers of other things, or lies outside."""
-        covered = sum(_overlap(box, other) for other in taken)
-        return (covered + _outside(box, frame)) / pixel**2
+    def size(text: Annotation) -> tuple[float, float]:
+        extent = text.get_window_extent(renderer)
+        return extent.width * scale, extent.height * scale
 
-    centres = {
-        point: axes.transData.transform(point.centre) for panel in panels for point in panel.points
-    }
-    for panel in panels:
-        for point in panel.points:
-            colour, _ = point.look
-            text = axes.annotate(
-                point.label,
-                point.centre,
-                xytext=(0, 0),
-                textcoords="offset points",
-                color=colour,
-                fontsize="small",
-                fontweight="bold",
-                annotation_clip=False,
-            )
-            size = text.get_window_extent(renderer)
-            x, y = centres[point]
-            others = [centre for other, centre in centres.items() if other is not point]
-            best: tuple[float, bool, Bbox] | None = None
-            for radius in _RADII:
-                for angle in _ANGLES:
-                    centre = (
-                        x + np.cos(angle) * (radius * pixel + size.width / 2),
-                        y + np.sin(angle) * (radius * pixel + size.height / 2),
-                    )
-                    box = _box_around(centre, size)
-                    # A name between two markers must not seem to belong to the other one.
-                    reach = 1.3 * _distance(box, (x, y)) + 2 * pixel
-                    doubtful = any(_distance(box, other) < reach for other in others)
-                    total = cost(box) + radius + 15 * doubtful
-                    if best is None or total < best[0]:
-                        best = (total, doubtful or radius > 16, box)
-            assert best is not None
-            _, tied, box = best
-            taken.append(box)
-            text.set_position(((box.x0 - x) / pixel, (box.y0 - y) / pixel))
-            if tied:
-                corner = np.clip((x, y), box.min, box.max)
-                end = axes.transData.inverted().transform(corner)
-                ends = np.array([point.centre, end])
-                axes.plot(*ends.T, color=colour, lw=0.7, zorder=2)
+    points = [point for panel in panels for point in panel.points]
+    centres = axes.transData.transform([point.centre for point in points]) * scale
+    for k, point in enumerate(points):
+        colour, _ = point.look
+        text = axes.annotate(
+            point.label,
+            point.centre,
+            xytext=(0, 0),
+            textcoords="offset points",
+            color=colour,
+            fontsize="small",
+            fontweight="bold",
+            annotation_clip=False,
+        )
+        box, tied = labels.beside(
+            centres[k], size(text), others=np.delete(centres, k, 0), taken=taken, frame=frame
+        )
+        taken = np.concatenate([taken, box[None]])
+        text.set_position(tuple(box[:2] - centres[k]))
+        if tied:
+            corner = np.clip(centres[k], box[:2], box[2:]) / scale
+            ends = np.array([point.centre, axes.transData.inverted().transform(corner)])
+            axes.plot(*ends.T, color=colour, lw=0.7, zorder=2)
 
     for panel in panels:
         if panel.line is None:
             continue
-        name = "published input" if panel.hollow and len(panels) > 1 else "untouched input"
+        shared = panel.hollow and len(panels) > 1
         text = axes.annotate(
-            name,
+            "published input" if shared else "untouched input",
             (0, panel.line),
             xycoords=("axes fraction", "data"),
             xytext=(0, 0),
@@ -359,57 +331,33 @@ def _place(axes: Axes, panels: Sequence[_Panel]) -> None:
             style="italic",
             annotation_clip=False,
         )
-        size = text.get_window_extent(renderer)
-        x0 = axes.get_window_extent(renderer).x0
-        y = float(axes.transData.transform((0, panel.line))[1])
-        along = [
-            _box_around(
-                (frame.x0 + size.width / 2 + part * (frame.width - size.width), middle), size
-            )
-            for part in np.linspace(1, 0, 21)
-            for middle in (y + 2.5 * pixel + size.height / 2, y - 2.5 * pixel - size.height / 2)
-        ]
-        box = min(along, key=cost)
-        taken.append(box)
-        text.set_position(((box.x0 - x0) / pixel, (box.y0 - y) / pixel))
+        level = float(axes.transData.transform((0, panel.line))[1]) * scale
+        box = labels.along(level, size(text), taken=taken, frame=frame)
+        taken = np.concatenate([taken, box[None]])
+        text.set_position((box[0] - whole.x0 * scale, box[1] - level))
 
 
-def _boxes(axes: Axes, panel: _Panel, pixel: float) -> Iterator[Bbox]:
-    """What names must not cover, in pixels of the figure."""
+def _boxes(axes: Axes, panel: _Panel, scale: float) -> labels.Boxes:
+    """What names must not cover, in points: ``(n, 4)``."""
+    boxes = []
 
-    def box(low: tuple[float, float], high: tuple[float, float], margin: float) -> Bbox:
-        return Bbox(axes.transData.transform([low, high])).padded(margin * pixel)
+    def add(low: tuple[float, float], high: tuple[float, float], margin: float) -> None:
+        corners = axes.transData.transform([low, high]) * scale
+        boxes.append(np.concatenate([corners[0] - margin, corners[1] + margin]))
 
     for point in panel.points:
         x, y = point.centre
-        yield box((x, y), (x, y), _SIZE / 2 + 1.5)
+        add((x, y), (x, y), _SIZE / 2 + 1.5)
         if point.omega.has_interval:
-            yield box((point.omega.low, y), (point.omega.high, y), 3.0)
+            add((point.omega.low, y), (point.omega.high, y), 3.0)
         if point.performance.has_interval:
-            yield box((x, point.performance.low), (x, point.performance.high), 3.0)
+            add((x, point.performance.low), (x, point.performance.high), 3.0)
     for dot in panel.dots:
-        yield box(dot.centre, dot.centre, 2.0)
+        add(dot.centre, dot.centre, 2.0)
     left, right = axes.get_xlim()
     if panel.line is not None:
-        yield box((left, panel.line), (right, panel.line), 1.0)
+        add((left, panel.line), (right, panel.line), 1.0)
     if left < 0 < right:
-        yield box((0, axes.get_ylim()[0]), (0, axes.get_ylim()[1]), 0.5)
-
-
-def _box_around(centre: tuple[float, float], size: Bbox) -> Bbox:
-    x, y = centre
-    return Bbox.from_bounds(x - size.width / 2, y - size.height / 2, size.width, size.height)
-
-
-def _distance(box: Bbox, point: ArrayLike) -> float:
-    return float(np.hypot(*(np.clip(point, box.min, box.max) - np.asarray(point))))
-
-
-def _overlap(a: Bbox, b: Bbox) -> float:
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return float(max(width, 0.0) * max(height, 0.0))
-
-
-def _outside(box: Bbox, frame: Bbox) -> float:
-    return float(box.width * box.height) - _overlap(box, frame)
+        bottom, top = axes.get_ylim()
+        add((0, bottom), (0, top), 0.5)
+    return np.array(boxes).reshape(-1, 4)

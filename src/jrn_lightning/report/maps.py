@@ -197,7 +197,7 @@ def _colours(figure: Figure, modality: Modality, top: float, *, with_errors: boo
             Patch(facecolor=colour / 255, label=label)
             for colour, label in zip(modality.draw(one_of_each)[0], classes, strict=True)
         ]
-        patches.append(Patch(facecolor=[GREY / 255] * 3, label="no ground truth"))
+        patches.append(Patch(facecolor=(GREY / 255,) * 3, label="no ground truth"))
         figure.add_artist(
             Legend(
                 figure,

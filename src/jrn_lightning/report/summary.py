@@ -6,6 +6,7 @@ a row per job, one with a row per architecture, and the job records.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,6 @@ from typing import Any, NamedTuple, Protocol
 import pandas as pd
 
 from jrn_lightning import keys
-from jrn_lightning.errors import ConfigError
 
 FINISHED = "finished"
 
@@ -45,6 +45,10 @@ class Comparison(Protocol):
     """A collected sweep."""
 
     @property
+    def name(self) -> str:
+        """Name of the sweep."""
+
+    @property
     def jobs(self) -> Sequence[Job]:
         """The planned jobs."""
 
@@ -65,12 +69,12 @@ class Value(NamedTuple):
     @property
     def known(self) -> bool:
         """Whether there is a number at all."""
-        return not pd.isna(self.value)
+        return not math.isnan(self.value)
 
     @property
     def has_interval(self) -> bool:
         """Whether both ends of the interval are known."""
-        return not (pd.isna(self.low) or pd.isna(self.high))
+        return not (math.isnan(self.low) or math.isnan(self.high))
 
 
 def value_of(row: pd.Series, column: str) -> Value:
@@ -212,9 +216,8 @@ def published() -> pd.DataFrame:
     return _published().copy()
 
 
-def summarise(
+def summarize(
     comparison: Comparison,
-    name: str,
     *,
     protocol: str = "full",
     pooling: str = "pixels",
@@ -224,22 +227,15 @@ def summarise(
 
     Args:
         comparison: the collected sweep.
-        name: its name.
         protocol: which crop.
         pooling: ``pixels`` or ``images``.
         with_published: whether to put the paper's rows beside; unless told, when the data of the
             jobs is NYU by name.
 
     Raises:
-        ConfigError: no finished job has such a protocol or pooling; the known ones are listed.
+        JRNError: no job has such a protocol or pooling.
     """
     records = [job.data for job in comparison.jobs if job.status == FINISHED and job.data]
-    for key, wanted in (("protocols", protocol), ("poolings", pooling)):
-        known = list(dict.fromkeys(item for record in records for item in record.get(key, ())))
-        if known and wanted not in known:
-            raise ConfigError(
-                f"{key[:-1]} {wanted!r} was not evaluated. Choose from: {', '.join(known)}."
-            )
     if with_published is None:
         with_published = any("nyu" in str(record.get("data", "")).lower() for record in records)
 
@@ -262,7 +258,7 @@ def summarise(
     jobs = comparison.table(protocol=protocol, pooling=pooling)
     means = comparison.by_architecture(protocol=protocol, pooling=pooling)
     return Summary(
-        name=name,
+        name=comparison.name,
         protocol=protocol,
         pooling=pooling,
         architectures=_architectures(jobs, means),
@@ -289,11 +285,7 @@ def job_name(job: Job) -> str:
 
 
 def _what_happened(job: Job) -> str:
-    if job.problem:
-        return job.problem
-    error = (job.data or {}).get("error")
-    # A traceback says what happened in its last line.
-    return str(error).strip().splitlines()[-1] if error else ""
+    return " ".join(str(job.problem or (job.data or {}).get("error") or "").split())
 
 
 def _architectures(jobs: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
@@ -302,6 +294,7 @@ def _architectures(jobs: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     order = [keys.UNTOUCHED, *dict.fromkeys(real["arch"])]
     # As objects, since a column may hold numbers for some rows and words or nothing for others.
     rows = means.drop_duplicates("arch").set_index("arch").reindex(order).astype(object)
+    rows = rows.drop(columns=["status", "problem"], errors="ignore")
     rows["state"] = ""
     rows["planned"] = pd.Series(dtype=object)
     for arch in order[1:]:

@@ -65,9 +65,8 @@ def terminal(summary: Summary) -> RenderableType:
     """
     parts: list[RenderableType] = []
     for section in _sections(summary, lambda c: c.in_table, _half_width):
-        table = Table(box=None, padding=(0, 1, 0, 0), title=section.title, title_justify="left")
-        table.title_style = "bold underline"
-        table.add_column("", no_wrap=True)
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        table.add_column("", overflow="fold")
         for head in section.heads:
             table.add_column(escape("\n".join(head)), justify="right", no_wrap=True)
         published = False
@@ -80,7 +79,7 @@ def terminal(summary: Summary) -> RenderableType:
                 label.append(f"\n{row.note}", style="dim")
             cells = [_terminal_cell(cell) for cell in row.cells]
             table.add_row(label, *cells, style="dim" if published else "")
-        parts += [table, Text()]
+        parts += [Text(section.title, style="bold underline"), table, Text()]
     parts += [Text(line, style="dim") for line in _notes(summary)]
     for job, status, what in summary.problems:
         parts.append(Text(f"{status}: {job}" + (f": {what}" if what else ""), style="red"))
@@ -134,7 +133,10 @@ def frame(summary: Summary) -> pd.DataFrame:
     table: pd.DataFrame = pd.concat(
         [part.astype(object) for part in parts if len(part)], ignore_index=True
     )
-    first = ["kind", "arch", "seed", "seeds", "status", "source"]
+    for column in ("seed", "seeds", "planned", "fusion_channels", "parameters"):
+        if column in table:
+            table[column] = pd.to_numeric(table[column]).astype("Int64")
+    first = ["kind", "arch", "seed", "seeds", "planned", "status", "source"]
     first += ["operation", "fusion_channels", "computation"]
     first = [column for column in first if column in table]
     return table.loc[:, first + [column for column in table if column not in first]]

@@ -16,7 +16,7 @@ import shutil
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from wandb.sdk.lib import wbauth
 from jrn_lightning import keys
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.report.figures import influence_figures
-from jrn_lightning.report.summary import Column, Summary, improvement, omega, value_of
+from jrn_lightning.report.summary import Summary, improvement, omega, value_of
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 
@@ -103,9 +103,9 @@ def start_run(
 def log_results(run: wandb.Run, results: Mapping[str, Any], panel: Figure | None = None) -> None:
     """Write a job's results: test metrics, improvement and ω as summary, all rows as tables.
 
-    The summary holds the first protocol and pooling; names are ``test/<setup>/<modality>/<measure>``,
-    ``improvement/<modality>/<measure>`` and ``omega/<source>_to_<target>``, the latter two with
-    ``_low`` and ``_high`` beside them.
+    The summary holds the first protocol and pooling. Its names are
+    ``test/<setup>/<modality>/<measure>``, ``improvement/<modality>/<measure>`` and
+    ``omega/<source>_to_<target>``, the latter two with ``_low`` and ``_high`` beside them.
 
     Args:
         run: from :func:`start_run`.
@@ -233,10 +233,10 @@ def log_report(
 def comparison_frame(summary: Summary) -> pd.DataFrame:
     """The comparison with columns that W&B can plot: plain names, numbers, A beside ω.
 
-    Columns: ``kind`` (``input``, ``measured`` or ``published``), ``architecture``, ``computation``,
-    ``operation``, ``fusion_channels``, ``seeds``, ``planned``, ``source``; ``<modality>_<measure>``,
-    ``A_<modality>``, ``improvement_<modality>`` and ``omega_<source>_to_<target>``, with ``_low``
-    and ``_high`` where there is an interval.
+    Columns: ``kind`` (``input``, ``measured`` or ``published``), ``architecture``,
+    ``computation``, ``operation``, ``source``, ``fusion_channels``, ``seeds``, ``planned``; then
+    ``<modality>_<measure>``, ``A_<modality>``, ``improvement_<modality>`` and
+    ``omega_<source>_to_<target>``, with ``_low`` and ``_high`` where there is an interval.
     """
     parts = []
     for kind, table in (("measured", summary.architectures), ("published", summary.published)):
@@ -270,7 +270,7 @@ def _init(folder: Path, *, identity: str, mode: Mode, timeout: float, **options:
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     run_id = hashlib.sha256(f"{folder}\n{identity}".encode()).hexdigest()[:16]
-    chosen = "disabled" if rank_zero_only.rank else _mode(mode, timeout)
+    chosen = "disabled" if getattr(rank_zero_only, "rank", 0) else _mode(mode, timeout)
 
     def begin(mode: str, run_id: str) -> wandb.Run:
         online = mode == "online"
@@ -372,9 +372,7 @@ def _jobs(summary: Summary) -> pd.DataFrame:
 def _table(frame: pd.DataFrame) -> wandb.Table:
     """``frame`` as a table, None for what is not known; empty columns are left out."""
     frame = frame.dropna(axis="columns", how="all")
-    rows: Sequence[Sequence[Any]] = [
-        [_plain(value) for value in row] for row in frame.itertuples(index=False)
-    ]
+    rows: list[Iterable[Any]] = [map(_plain, row) for row in frame.itertuples(index=False)]
     # Optional and mixed: a column of numbers may be empty in some rows.
     return wandb.Table(columns=list(frame.columns), data=rows, allow_mixed_types=True)
 

@@ -24,13 +24,17 @@ from omegaconf.errors import OmegaConfBaseException
 from jrn_lightning import config as configuration
 from jrn_lightning.errors import JRNError
 from jrn_lightning.sweep.collect import plan
-from jrn_lightning.sweep.record import SWEPT, job_folder
+from jrn_lightning.sweep.record import SWEPT, Status, is_main_process, job_folder
 
 log = logging.getLogger(__name__)
 
 
 class SweepCallback(Callback):
     """Keeps the sweep's folder true."""
+
+    def __init__(self) -> None:
+        #: jobs still to come in this process, None where another one launches them
+        self._left: int | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Compose and check every job, and note them all, before the first one runs."""
@@ -53,6 +57,7 @@ class SweepCallback(Callback):
                     jobs.append((folder, job_folder(choice, job, composed.seed)))
         except (JRNError, HydraException, OmegaConfBaseException) as error:
             _refuse(str(error))
+        self._left = len(jobs)
         names = [f"{folder}/{job}" for folder, job in jobs]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -63,23 +68,36 @@ class SweepCallback(Callback):
         except (JRNError, OSError) as error:
             _refuse(str(error))
 
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """A single job is a sweep of one."""
+        self._left = 1
+
     def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
-        """Collect what there is: also after a job that failed."""
-        from jrn_lightning.sweep.comparison import compare
+        """Write the comparison of what there is: also after a job that failed."""
+        if not is_main_process():
+            return
+        from jrn_lightning.sweep.comparison import announce, write_comparison
 
         sweep = Path(config.output) / config.sweep
+        self._left = None if self._left is None else self._left - 1
         try:
-            compare(sweep, wandb=_wandb(config))
+            summary = write_comparison(sweep)
+            over = {Status.FINISHED, Status.FAILED, Status.DAMAGED}
+            # With a parallel launcher nobody counts: then the job that completes the sweep.
+            last = set(summary.jobs["status"]) <= over if self._left is None else self._left == 0
+            if last:
+                announce(summary, sweep, _wandb(config))
         except JRNError as error:
-            # The job failed before it had a folder: its own error says why.
-            log.debug("no comparison: %s", error)
+            # Where a job failed before it had a folder, its own error says why.
+            log.info("no comparison: %s", error)
 
 
 def _wandb(config: DictConfig) -> dict[str, Any] | None:
     """Settings of the report run; None where W&B is not asked for."""
     if config.logger.kind.name != "wandb":
         return None
-    return configuration.plain(config.logger)
+    values = configuration.plain(config.logger)
+    return {key: values[key] for key in ("project", "entity", "mode")}
 
 
 def _refuse(message: str) -> None:

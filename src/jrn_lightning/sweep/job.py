@@ -9,17 +9,17 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -65,6 +65,8 @@ def run_job(cfg: DictConfig, folder: Path | None = None) -> dict[str, Any]:
         JRNError: a mistake of the user's; recorded, unless the folder belongs to another job.
     """
     folder = folder or Path(HydraConfig.get().runtime.output_dir)
+    # A further process of a distributed strategy composes from the saved, untyped configuration.
+    cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(configuration.Config), cfg))
     configuration.check(cfg)
     import_plugins(cfg.data.plugins)
     if cfg.overwrite and folder.exists():
@@ -169,7 +171,8 @@ class _Job:
             log.error("%s", error)
 
     def _write(self) -> None:
-        write_json(self.folder / records.RESULTS, self.results)
+        if records.is_main_process():
+            write_json(self.folder / records.RESULTS, self.results)
 
     # -- stages --------------------------------------------------------------------------------
 
@@ -208,7 +211,7 @@ class _Job:
                 self._summarize(task, table)
                 self._report(task, logger)
         finally:
-            finish()
+            finish(self.results["status"] != Status.FINISHED.value)
 
     def _task(self, accelerator: str, bfloat16: bool) -> JointRefinement:
         cfg, data = self.cfg, self.data
@@ -361,18 +364,18 @@ class _Job:
 
     # -- logging -------------------------------------------------------------------------------
 
-    def _logger(self, task: JointRefinement) -> tuple[Any, Any]:
+    def _logger(self, task: JointRefinement) -> tuple[Any, Callable[[bool], None]]:
         """The Lightning logger, and what to call when all is over."""
         kind = self.cfg.logger.kind.name
         if kind == "csv":
             from pytorch_lightning.loggers import CSVLogger
 
-            return CSVLogger(str(self.folder), name="", version="csv"), lambda: None
+            return CSVLogger(str(self.folder), name="", version="csv"), lambda failed: None
         if kind == "none":
-            return False, lambda: None
+            return False, lambda failed: None
         from jrn_lightning.sweep.logging import wandb_logger
 
-        return wandb_logger(self.cfg, self.results, self.folder)
+        return wandb_logger(self.cfg, self.results, task, self.folder)
 
     def _report(self, task: JointRefinement, logger: Any) -> None:
         if self.cfg.logger.kind.name == "wandb":
@@ -473,6 +476,8 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
         # The checkpoint folder exists when a job is resumed.
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        # Lightning 2.6.6 uses a name that PyTorch 2.13 deprecates.
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated.*")
         # Operations that have no deterministic form on a GPU are named by PyTorch once each.
         yield
 

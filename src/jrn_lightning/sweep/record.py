@@ -176,6 +176,11 @@ class JobRecord:
         )
 
 
+def is_main_process() -> bool:
+    """Whether this is not one of the further processes that a distributed strategy starts."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
+
+
 def process() -> dict[str, Any]:
     """Who is running, so that a killed job is told from a running one."""
     return {"host": platform.node(), "pid": os.getpid()}
