@@ -7,6 +7,8 @@ STAMP  := $(VENV)/.installed
 # Any Python from 3.11 on: make PYTHON=/path/to/python3.12 setup
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Test data are small: more threads only wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SWEEP  := arch=cat60,sum60,cat10,cat5,cat1
 
 .DEFAULT_GOAL := help
@@ -43,10 +45,10 @@ type: $(STAMP)  ## mypy, strict, on src
 	$(BIN)/mypy
 
 test: $(STAMP)  ## the tests and the examples in docstrings, but the slow ones
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-slow: $(STAMP)  ## the slow tests
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 check: lint type test  ## what a change has to pass
 

@@ -69,7 +69,7 @@ def bare_step(options: Options, batch: Batch) -> Callable[[], None]:
             ]
             loss = torch.stack(losses).sum()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), CLIP_NORM)
         optimizer.step()
 
@@ -88,7 +88,7 @@ def plain_step(options: Options, batch: Batch) -> Callable[[], None]:
         optimizer.zero_grad()
         refined, scores = net(depth, semantic)
         loss = plain_loss(refined, scores, true_depth, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
 
     return step

@@ -24,10 +24,10 @@ Operation = Enum("Operation", {name: name for name in OPERATIONS})  # type: igno
 Initialization = Enum("Initialization", {n: n for n in INITIALIZATIONS})  # type: ignore[misc]
 Mute = Enum("Mute", {m.name: m.name for m in MUTE_VALUES})  # type: ignore[misc]
 Schedule = Enum("Schedule", {name: name for name in SCHEDULES})  # type: ignore[misc]
-Precision = Enum("Precision", {n: n for n in ("auto", "float32", "bfloat16")})
-MemoryFormat = Enum("MemoryFormat", {n: n for n in ("auto", "contiguous", "channels_last")})
-LoggerKind = Enum("LoggerKind", {n: n for n in ("wandb", "csv", "none")})
-WandbMode = Enum("WandbMode", {n: n for n in ("auto", "online", "offline")})
+Precision = Enum("Precision", ["auto", "float32", "bfloat16"])
+MemoryFormat = Enum("MemoryFormat", ["auto", "contiguous", "channels_last"])
+LoggerKind = Enum("LoggerKind", ["wandb", "csv", "none"])
+WandbMode = Enum("WandbMode", ["auto", "online", "offline"])
 
 
 @dataclass
@@ -35,7 +35,7 @@ class ArchConfig:
     """Arguments of ``models.JRN``; the paper's values, where it gives one."""
 
     name: str = MISSING
-    operation: Operation = MISSING  # type: ignore[valid-type]
+    operation: Operation = MISSING
     fusion_channels: int = 60
     stem_channels: int = 20
     fused_channels: int | None = None
@@ -73,9 +73,9 @@ class RecipeConfig:
     learning_rate: float = MISSING
     momentum: float = 0.9
     weight_decay: float = 0.0
-    schedule: Schedule = MISSING  # type: ignore[valid-type]
+    schedule: Schedule = MISSING
     clip_norm: float | None = None
-    initialization: Initialization = MISSING  # type: ignore[valid-type]
+    initialization: Initialization = MISSING
     mean_head_bias: bool = False
 
 
@@ -84,7 +84,7 @@ class EvaluationConfig:
     """What the test pass measures."""
 
     protocols: list[str] = field(default_factory=lambda: ["full"])
-    mute_value: Mute = MISSING  # type: ignore[valid-type]
+    mute_value: Mute = MISSING
     mute_seed: int = 0
     resamples: int = 10_000
 
@@ -96,8 +96,8 @@ class TrainerConfig:
     accelerator: str = "auto"
     devices: int = 1
     strategy: str = "auto"
-    precision: Precision = MISSING  # type: ignore[valid-type]
-    memory_format: MemoryFormat = MISSING  # type: ignore[valid-type]
+    precision: Precision = MISSING
+    memory_format: MemoryFormat = MISSING
     threads: int | None = None
     max_epochs: int | None = None
     limit_frames: int | None = None
@@ -108,10 +108,10 @@ class TrainerConfig:
 class LoggerConfig:
     """Where losses and results go beside the job's folder."""
 
-    kind: LoggerKind = MISSING  # type: ignore[valid-type]
+    kind: LoggerKind = MISSING
     project: str = "jrn-lightning"
     entity: str | None = None
-    mode: WandbMode = MISSING  # type: ignore[valid-type]
+    mode: WandbMode = MISSING
     examples: int = 4
 
 
@@ -172,7 +172,10 @@ def check(cfg: DictConfig) -> None:
     for key, value in positive.items():
         if value is not None and not value > 0:
             raise ConfigError(f"{key} is {value}: give a number greater than 0.")
-    for key, value in {"recipe.momentum": cfg.recipe.momentum, "data.val_fraction": cfg.data.val_fraction}.items():
+    for key, value in {
+        "recipe.momentum": cfg.recipe.momentum,
+        "data.val_fraction": cfg.data.val_fraction,
+    }.items():
         if not 0 <= value < 1:
             raise ConfigError(f"{key} is {value}: give a number from 0 to below 1.")
     for key, value in {
@@ -236,4 +239,6 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-GROUPS = tuple(f.name for f in fields(Config) if f.name not in ("seed", "sweep", "output", "overwrite"))
+GROUPS = tuple(
+    f.name for f in fields(Config) if f.name not in ("seed", "sweep", "output", "overwrite")
+)

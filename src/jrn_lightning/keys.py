@@ -6,7 +6,7 @@ S inference setups, P protocols, D statistics, K classes, R bootstrap resamples.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +41,7 @@ class Batch(TypedDict):
     input: dict[str, Tensor]  # modality -> (B, C, H, W) float32
     target: dict[str, Tensor]  # modality -> (B, H', W'), depth float32 metres, labels int64
     valid: Tensor  # (B, H', W') bool, every modality has ground truth here
+    untouched: NotRequired[dict[str, Tensor]]  # when evaluated: predictions (B, C, H', W')
 
 
 def muted(modality: str) -> str:

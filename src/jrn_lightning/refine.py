@@ -7,6 +7,8 @@ import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -38,6 +40,7 @@ class TrainedNetwork:
         name: of the architecture.
         path: of the checkpoint.
         digest: SHA-256 of the checkpoint file.
+        specification: the plain values that the network was built from.
     """
 
     network: JRN
@@ -46,6 +49,7 @@ class TrainedNetwork:
     name: str
     path: Path
     digest: str
+    specification: dict[str, Any]
 
 
 def load_network(path: Path) -> TrainedNetwork:
@@ -108,6 +112,7 @@ def load_network(path: Path) -> TrainedNetwork:
         str(about["name"]),
         path,
         hashlib.sha256(path.read_bytes()).hexdigest(),
+        {k: v for k, v in about.items() if k not in ("format", "version")},
     )
 
 
@@ -220,4 +225,3 @@ def _provenance(trained: TrainedNetwork, source: Provenance, split: str) -> Prov
 
 
 __all__ = ["SIZES", "TrainedNetwork", "load_network", "refine", "require_same_modalities"]
-

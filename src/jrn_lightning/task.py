@@ -98,7 +98,8 @@ class JointRefinement(pl.LightningModule):
         inputs = batch["input"]
         if setup_muted:
             inputs = mute(inputs, setup_muted, self.mute_value, batch["index"])
-        return self(inputs)
+        outputs: dict[str, Tensor] = self(inputs)
+        return outputs
 
     def enlarged(self, outputs: Mapping[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
         """Outputs brought to ``size`` (H, W) by bilinear interpolation, float32."""
@@ -208,9 +209,11 @@ class JointRefinement(pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Statistics of the untouched input and of every inference setup, one forward each."""
         size = batch["valid"].shape[-2:]
-        maps: list[Mapping[str, Tensor]] = [batch["untouched"]]
-        for names in ((), *((m,) for m in self.modalities)):
-            maps.append(self.enlarged(self.run_setup(names, batch), (size[0], size[1])))
+        taken_away = ((), *((m,) for m in self.modalities))
+        maps: list[Mapping[str, Tensor]] = [
+            batch["untouched"],
+            *(self.enlarged(self.run_setup(m, batch), (size[0], size[1])) for m in taken_away),
+        ]
         self.test_statistics.update(
             batch["index"], self._statistics(maps, batch["target"], self.protocols)
         )

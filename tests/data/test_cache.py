@@ -148,7 +148,7 @@ def test_what_a_split_lacks_is_refused(small_cache: Path) -> None:
     assert not split.has_targets
     with pytest.raises(CacheError, match="no ground truth"):
         split.target("depth", 0)
-    with pytest.raises(CacheError, match="'normals'.*depth, semantic"):
+    with pytest.raises(CacheError, match=r"'normals'.*depth, semantic"):
         split.prediction("normals", 0)
 
 
@@ -339,7 +339,7 @@ def test_an_unknown_sampling_is_refused() -> None:
 
 
 def test_an_announced_frame_must_come(tmp_path: Path) -> None:
-    with pytest.raises(CacheError, match="1 of 3 frames of split 'train'.*'b'"):
+    with pytest.raises(CacheError, match=r"1 of 3 frames of split 'train'.*'b'"):
         write(tmp_path / "a.h5", order=(0, 2))
     assert list(tmp_path.iterdir()) == []
 
@@ -580,7 +580,7 @@ def test_an_unknown_kind_of_modality_asks_for_its_module(tmp_path: Path) -> None
     path = write(tmp_path / "a.h5")
     with h5py.File(path, "r+") as file:
         file["modality/depth"].attrs["kind"] = np.bytes_(b"normals")
-    with pytest.raises(ConfigError, match="'normals'.*--plugin"):
+    with pytest.raises(ConfigError, match=r"'normals'.*--plugin"):
         PredictionCache(path)
 
 

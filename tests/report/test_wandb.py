@@ -61,7 +61,7 @@ def start(folder: Path, arch: str = "cat60", seed: int = 0, **changes: Any) -> c
             "seed": seed,
             "fingerprint": "f00d",
             "config": {"recipe": {"learning_rate": 0.005}, "seed": seed},
-            "best": {"val/joint/mean_iou": "max", "val/loss*": "min"},
+            "best": {"val/joint/mean_iou": "max", "val/loss_depth": "min"},
             **changes,
         },
     )
@@ -148,8 +148,8 @@ def test_two_runs_of_one_process_do_not_mix(two_jobs: tuple[Records, Records]) -
 
 def test_the_summary_is_the_best_value(two_jobs: tuple[Records, Records]) -> None:
     a, _ = two_jobs
-    assert a.summary["val/joint/mean_iou.max"] == 0.65
-    assert a.summary["val/loss_depth.min"] == pytest.approx(0.35)
+    assert a.summary["val/joint/mean_iou"] == {"max": 0.65}
+    assert a.summary["val/loss_depth"] == {"min": pytest.approx(0.35)}
     assert a.metrics["val/joint/mean_iou"].step_metric == "trainer/global_step"
     assert a.metrics["*"].step_metric == "trainer/global_step"
 
@@ -178,6 +178,11 @@ def test_example_maps_are_a_picture(two_jobs: tuple[Records, Records]) -> None:
     with Image.open(a.picture("examples")) as picture:
         assert picture.width > 100
     assert not any("examples.path" in row for row in b.history)
+
+
+def test_patterns_of_best_values_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"in full, got val/loss\*"):
+        start(tmp_path, best={"val/loss*": "min"})
 
 
 def test_the_same_job_has_the_same_run(tmp_path: Path) -> None:
@@ -336,7 +341,7 @@ def test_wandb_mode_is_respected(
     setting.setenv("WANDB_API_KEY", KEY)
     setting.setenv("WANDB_BASE_URL", refusing)
     setting.setenv("WANDB_MODE", variable)
-    assert wandb._mode("auto", 5) == expected
+    assert wandb._mode("auto", 5) == variable
 
 
 def test_a_malformed_key_means_offline(
@@ -415,3 +420,19 @@ def test_a_folder_that_cannot_be_written_is_named(
     monkeypatch.setattr(client, "init", fail)
     with caplog.at_level(logging.WARNING), pytest.raises(ConfigError, match="logger=none"):
         start(tmp_path)
+
+
+def test_tables_that_cannot_be_written_do_not_cost_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "file" / "below"))
+    run = start(tmp_path / "job")
+    wandb.log_results(run, results())
+    wandb.finish(run)
+    assert "could not write tables" in caplog.text
+    (records,) = wandb_records.read_all(tmp_path / "job")
+    assert records.summary["omega/depth_to_semantic"] == 9.61
+    comparison = summarize(fakes.comparison(tmp_path))
+    with pytest.raises(ConfigError, match="WANDB_DATA_DIR"):
+        wandb.log_report(comparison, tmp_path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,8 +67,19 @@ def _name(item: Any) -> str:
     return ".".join(item.nested_key) or str(item.key)
 
 
-def read(folder: Path) -> Records:
-    """Records of the run in ``folder``, an ``offline-run-…`` folder."""
+def read(folder: Path, seconds: float = 20) -> Records:
+    """Records of the finished run in ``folder``, an ``offline-run-…`` folder.
+
+    ``finish()`` of an offline run returns before the last record is on the disk.
+    """
+    end = time.monotonic() + seconds
+    while (found := _read(folder)).exit_code is None:
+        assert time.monotonic() < end, f"the run in {folder} was not finished"
+        time.sleep(0.05)
+    return found
+
+
+def _read(folder: Path) -> Records:
     (file,) = folder.glob("*.wandb")
     found = Records(folder)
     for payload in _payloads(file.read_bytes()):

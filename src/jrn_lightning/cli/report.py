@@ -10,7 +10,7 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(report)
+    app.command(epilog="Example: jrn report runs/nyu --protocol eigen")(report)
 
 
 def report(
@@ -44,8 +44,6 @@ def report(
     """Compare the jobs of a sweep: print the tables, write them and the figures into DIR.
 
     Works at any time: jobs that failed or have not run yet are shown as such.
-
-    Example: [bold]jrn report runs/nyu --protocol eigen[/bold]
     """
     from rich.console import Console
 

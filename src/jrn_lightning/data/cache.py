@@ -182,10 +182,11 @@ class CacheSplit:
     def _read_many(self, dataset: str, rows: Sequence[int] | slice) -> NDArray[Any]:
         if isinstance(rows, slice):
             rows = range(*rows.indices(len(self)))
-        samples = [self._read(dataset, int(i)) for i in rows]
-        if samples:
-            return np.stack(samples)
-        return self._cache._read(f"{self.name}/{dataset}", slice(0, 0))
+        none = self._cache._read(f"{self.name}/{dataset}", slice(0, 0))
+        samples = np.empty((len(rows), *none.shape[1:]), none.dtype)
+        for k, i in enumerate(rows):
+            samples[k] = self._read(dataset, int(i))
+        return samples
 
 
 class PredictionCache:

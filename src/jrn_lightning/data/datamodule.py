@@ -324,6 +324,6 @@ class CacheDataModule(pl.LightningDataModule):
         return self.train
 
 
-def _whole_batch(batch: Batch) -> Batch:
+def _whole_batch(batch: Any) -> Any:
     """The data set collates by itself."""
     return batch

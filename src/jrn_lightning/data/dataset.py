@@ -48,7 +48,7 @@ class CachedFrames(Dataset[Batch]):
         self,
         split: CacheSplit,
         modalities: dict[str, Modality],
-        rows: Sequence[int],
+        rows: Sequence[int] | NDArray[np.int64],
         frame: tuple[int, int],
         target_size: tuple[int, int] | None,
         *,

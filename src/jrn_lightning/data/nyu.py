@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import h5py
 import numpy as np
-import scipy.io
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,7 +22,7 @@ from jrn_lightning import keys
 from jrn_lightning.data.cache import CacheWriter, PredictionSpec, Provenance
 from jrn_lightning.data.grid import AREA, Grid, resample
 from jrn_lightning.data.labels import NYU40, LabelSpace
-from jrn_lightning.data.sources import PredictionSource
+from jrn_lightning.data.sources import PredictionSource, read_mat5
 from jrn_lightning.errors import CacheError
 from jrn_lightning.modalities import Depth, Modality, Regions, Semantic
 
@@ -220,11 +219,13 @@ def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
     last = len(given.source.numbers)
     chosen = numbers[:: max(1, len(numbers) // _ORDER_FRAMES)]
     grid, _ = Grid.parse(given.grid, (given.source.shape[1], given.source.shape[2]), data.size)
-    rows, columns = (
-        np.linspace(0, pixels - 1, min(cells, pixels)).round().astype(int)
-        for pixels, cells in zip(data.size, _ORDER_SIZE, strict=True)
+    height, width = (min(c, p) for c, p in zip(_ORDER_SIZE, data.size, strict=True))
+    rows, columns = (  # the pixels at the cells' centres
+        (np.arange(cells) + 0.5) * pixels // cells
+        for cells, pixels in zip((height, width), data.size, strict=True)
     )
-    regions = Regions.of([(slice(None), slice(None))], (len(rows), len(columns)))
+    pixels = np.ix_(rows.astype(int), columns.astype(int))
+    regions = Regions.of([(slice(None), slice(None))], (height, width))
     measure = modality.measure(modality.primary)
 
     shifts = (0, -1, 1, last // 2)
@@ -232,10 +233,9 @@ def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
     for k, number in enumerate(chosen):
         targets = data.read(number, image=False).targets
         assert targets is not None  # a frame of a split with ground truth
-        target = torch.from_numpy(targets[modality.name][np.ix_(rows, columns)])[None]
+        target = torch.from_numpy(targets[modality.name][pixels])[None]
         maps = np.stack([given.source.read((number - 1 + s) % last + 1) for s in shifts])
-        on_frame = resample(torch.from_numpy(maps), grid, data.size, data.size)
-        outputs = on_frame[:, None, :, rows][..., columns]
+        outputs = resample(torch.from_numpy(maps), grid, data.size, (height, width))[:, None]
         statistics = modality.statistics(outputs, target.to(modality.batch_dtype), regions)
         performance[:, k] = measure.performance(measure(statistics[:, 0, 0].numpy()))
     for shift, other in zip(shifts[1:], performance[1:], strict=True):
@@ -467,6 +467,10 @@ class LabeledMat:
             ) from error
         return Frame(picture, truth)
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def _to_classes(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
         if raw.max() >= len(self._labels):
             raise CacheError(
@@ -485,15 +489,15 @@ class LabeledMat:
 
 
 def _official_splits(path: Path, count: int) -> dict[str, list[int]]:
+    arrays = read_mat5(path)
     try:
-        arrays = scipy.io.loadmat(path)
         splits = {
             split: [int(n) for n in arrays[key].ravel()]
             for split, key in ((keys.TRAIN, "trainNdxs"), (keys.TEST, "testNdxs"))
         }
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CacheError(
-            f"{path} cannot be read ({error}). Give splits.mat with trainNdxs and testNdxs."
+            f"{path} lacks a list of frames ({error}). Give splits.mat with trainNdxs and testNdxs."
         ) from error
     wrong = [n for numbers in splits.values() for n in numbers if not 1 <= n <= count]
     if wrong:

@@ -225,7 +225,8 @@ def open_source(
             maps = np.load(path, mmap_mode="r", allow_pickle=False)
             return _ArraySource(path, channels, scale, maps, None, None)
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            # NumPy leaves a file of its own open when it is no archive.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             maps = arrays[_choose(path, {name: a.ndim for name, a in arrays.items()}, key)]
             index, classes = arrays.get(_INDEX), arrays.get(_CLASSES)
@@ -258,13 +259,26 @@ def _from_mat73(
 def _from_mat5(
     path: Path, channels: int, scale: float, frames: int, key: str | None
 ) -> PredictionSource:
-    arrays = scipy.io.loadmat(path)
+    arrays = read_mat5(path)
     name = _choose(path, {n: a.ndim for n, a in arrays.items() if hasattr(a, "ndim")}, key)
     maps, index = arrays[name], arrays.get(_INDEX)
     count = frames if index is None else index.size
     if maps.shape[-1] == count or len(maps) != count:
         maps = np.moveaxis(maps, -1, 0)  # frames last, as MATLAB keeps them
     return _ArraySource(path, channels, scale, maps, index, None)
+
+
+def read_mat5(path: Path) -> dict[str, Any]:
+    """The variables of a MATLAB file of version 5.
+
+    Raises:
+        CacheError: it is missing or damaged.
+    """
+    try:
+        variables: dict[str, Any] = scipy.io.loadmat(path, appendmat=False)
+    except Exception as error:  # SciPy tells of damage in exceptions of many types
+        raise CacheError(f"{path} cannot be read ({error}). Copy it again.") from error
+    return variables
 
 
 def _choose(path: Path, dimensions: dict[str, int], key: str | None) -> str:

@@ -42,8 +42,8 @@ class Protocol:
         if tuple(size) != self.frame:
             raise ConfigError(
                 f"evaluation.protocols has {self.name!r}, which is defined for frames of "
-                f"{self.frame[0]} × {self.frame[1]}, but the ground truth is {size[0]} × {size[1]}. "
-                "Use evaluation.protocols=[full]."
+                f"{self.frame[0]} × {self.frame[1]}, but the ground truth is "
+                f"{size[0]} × {size[1]}. Use evaluation.protocols=[full]."
             )
         top, bottom, left, right = self.crop
         return slice(top, bottom), slice(left, right)

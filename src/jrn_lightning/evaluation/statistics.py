@@ -63,19 +63,21 @@ class StatisticsTable:
         os.close(handle)
         try:
             with h5py.File(part, "w", libver=("v110", "v110")) as file:
-                file.attrs.update(format=FORMAT, version=VERSION)
-                file.attrs["setups"] = json.dumps(self.setups)
-                file.attrs["protocols"] = json.dumps(self.protocols)
+                file.attrs["version"] = VERSION
+                _set_text(file, "format", FORMAT)
+                _set_text(file, "setups", json.dumps(self.setups))
+                _set_text(file, "protocols", json.dumps(self.protocols))
                 for name, text in (("id", self.ids), ("scene", self.scenes)):
                     data = np.array([t.encode() for t in text], dtype="S")
                     file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
+                group = file.create_group("modality", track_order=True)
                 for name, modality in self.modalities.items():
                     data = self.values[name]
-                    dataset = file.create_dataset(
-                        f"modality/{name}", data=data, chunks=data.shape, fletcher32=True
+                    dataset = group.create_dataset(
+                        name, data=data, chunks=data.shape, fletcher32=True
                     )
-                    dataset.attrs["kind"] = modality.kind
-                    dataset.attrs["attributes"] = json.dumps(modality.attributes)
+                    _set_text(dataset, "kind", modality.kind)
+                    _set_text(dataset, "attributes", json.dumps(modality.attributes))
             os.replace(part, path)
         finally:
             Path(part).unlink(missing_ok=True)
@@ -89,23 +91,23 @@ class StatisticsTable:
         """
         try:
             with h5py.File(path, "r") as file:
-                if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
+                found = (_text(file, "format"), file.attrs.get("version"))
+                if found != (FORMAT, VERSION):
                     raise RecordError(
                         f"{path} is not a statistics file of version {VERSION} (found format "
-                        f"{file.attrs.get('format')!r}, version {file.attrs.get('version')!r}). "
-                        "Run the job again."
+                        f"{found[0]!r}, version {found[1]}). Run the job again."
                     )
                 values, modalities = {}, {}
                 for name, dataset in file["modality"].items():
                     values[name] = np.asarray(dataset[()], np.float64)
                     modalities[name] = Modality.create(
-                        dataset.attrs["kind"], name, json.loads(dataset.attrs["attributes"])
+                        _text(dataset, "kind"), name, json.loads(_text(dataset, "attributes"))
                     )
                 table = cls(
                     tuple(t.decode() for t in file["id"][()]),
                     tuple(t.decode() for t in file["scene"][()]),
-                    tuple(json.loads(file.attrs["setups"])),
-                    tuple(json.loads(file.attrs["protocols"])),
+                    tuple(json.loads(_text(file, "setups"))),
+                    tuple(json.loads(_text(file, "protocols"))),
                     modalities,
                     values,
                 )
@@ -126,6 +128,17 @@ class StatisticsTable:
                     f"{path}: statistics of {name} have shape {value.shape}, expected {shape}, "
                     "all finite and not negative. Run the job again."
                 )
+
+
+def _set_text(item: Any, key: str, text: str) -> None:
+    """A fixed-length string attribute: those of variable length have no checksum."""
+    item.attrs[key] = np.bytes_(text.encode())
+
+
+def _text(item: Any, key: str) -> str:
+    """A string attribute, empty where there is none."""
+    value = item.attrs.get(key, "")
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def pooled(statistics: Array, measure: Measure, pooling: str = PIXELS) -> Array:

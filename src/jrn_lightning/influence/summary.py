@@ -19,9 +19,14 @@ class MeasureLike(Protocol):
     """What is needed of a measure; see ``modalities.Measure``."""
 
     @property
-    def name(self) -> str: ...
-    def __call__(self, statistics: Array) -> Array: ...
-    def performance(self, value: Array) -> Array: ...
+    def name(self) -> str:
+        """Key in results."""
+
+    def __call__(self, statistics: Array) -> Array:
+        """The measure of ``(..., D)``: ``(...)``."""
+
+    def performance(self, value: Array) -> Array:
+        """A: larger is better."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,9 @@ def summarize(
                 for s, setup in enumerate(setups):
                     for p, protocol in enumerate(protocols):
                         estimate = _estimate(point, low, high, (s, p))
-                        rows.metrics.append({"setup": setup, "protocol": protocol, **key, **estimate})
+                        rows.metrics.append(
+                            {"setup": setup, "protocol": protocol, **key, **estimate}
+                        )
                 if joint is None:
                     continue
                 a, a_resampled = measure.performance(point), measure.performance(resampled)

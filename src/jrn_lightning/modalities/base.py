@@ -111,6 +111,11 @@ class Regions:
         return torch.einsum("brc,rp->bpc", by_part, self.membership)
 
 
+def at_least_float32(output: Tensor) -> Tensor:
+    """Half-precision outputs widened for a loss; float64 stays, for gradient checks."""
+    return output.to(torch.promote_types(output.dtype, torch.float32))
+
+
 class Modality(ABC):
     """One kind of map: its channels, loss, statistics, measures, checks and drawing.
 

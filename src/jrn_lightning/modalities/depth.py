@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jrn_lightning.modalities.base import Array, Measure, Modality, Regions
+from jrn_lightning.modalities.base import Array, Measure, Modality, Regions, at_least_float32
 from jrn_lightning.modalities.drawing import GREY, colormap
 
 MISSING: float = 0.0
@@ -92,7 +92,7 @@ class Depth(Modality):
         """Mean of (D' - D*)² / D* over the valid pixels, the first term of equation 1."""
         # Invalid targets may be 0: divide by 1 there, then leave them out.
         truth = torch.where(valid, target, 1.0)
-        error = torch.where(valid, (output[:, 0].float() - truth).square() / truth, 0.0)
+        error = torch.where(valid, (at_least_float32(output[:, 0]) - truth).square() / truth, 0.0)
         return error.sum() / valid.sum()
 
     def refined(self, output: Tensor) -> Tensor:
@@ -131,9 +131,10 @@ class Depth(Modality):
                 regions.sums(log_difference.square()),
                 regions.sums(log_difference) / _LN_10,
             ]
-            # max(d/d*, d*/d) < 1.25^k is |ln d - ln d*| < k ln 1.25.
-            for k in (1, 2, 3):
-                sums.append(n - regions.sums((log_difference >= k * _LN_125).float()))
+            # max(d/d*, d*/d) < 1.25^k is |ln d - ln d*| < k ln 1.25; never true of NaN.
+            sums.extend(
+                regions.sums((log_difference < k * _LN_125).float().mul_(known)) for k in (1, 2, 3)
+            )
             setups.append(torch.stack(sums, dim=-1))
         return torch.stack(setups)
 
@@ -179,5 +180,8 @@ def _check_range(values: NDArray[Any]) -> str | None:
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > Depth.maximum + 1e-2:  # float16 at 10 m has steps of 8 mm
         found = low if low < 0 else high
-        return f"holds a depth of {found:g} m (allowed: 0 to {Depth.maximum:g} m; are the units metres?)"
+        return (
+            f"holds a depth of {found:g} m "
+            f"(allowed: 0 to {Depth.maximum:g} m; are the units metres?)"
+        )
     return None

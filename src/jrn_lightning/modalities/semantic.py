@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from jrn_lightning.modalities.base import Array, Measure, Modality, Regions
+from jrn_lightning.modalities.base import Array, Measure, Modality, Regions, at_least_float32
 from jrn_lightning.modalities.drawing import GREY
 
 VOID = 255
@@ -37,7 +37,7 @@ _PALETTE = np.array(
 
 def _confusion(statistics: Array) -> tuple[Array, Array, Array]:
     """True positives, union (..., K) and total (...) of flattened confusions (..., K K)."""
-    k = int(round(statistics.shape[-1] ** 0.5))
+    k = round(statistics.shape[-1] ** 0.5)
     confusion = statistics.reshape(*statistics.shape[:-1], k, k)
     hit = np.diagonal(confusion, axis1=-2, axis2=-1)
     union = confusion.sum(-1) + confusion.sum(-2) - hit
@@ -149,7 +149,7 @@ class Semantic(Modality):
         """Mean cross-entropy over the valid pixels, the second term of equation 1."""
         label = torch.where(valid, target, VOID)
         # A sum over a count: "mean" of cross_entropy is the same, but slower with ignored pixels.
-        total = F.cross_entropy(output.float(), label, ignore_index=VOID, reduction="sum")
+        total = F.cross_entropy(at_least_float32(output), label, ignore_index=VOID, reduction="sum")
         return total / valid.sum()
 
     def refined(self, output: Tensor) -> Tensor:

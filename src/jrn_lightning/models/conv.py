@@ -13,17 +13,20 @@ All give channels-last outputs. The values are those of ``nn.Conv2d`` up to roun
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jrn_lightning.models.threads import parallel, parts
 from jrn_lightning.models.winograd import multiscale_conv2d
 
-#: fewest channels in and out for which Winograd's convolution was measured to win
-WIDE = 16
+#: fewest channels of every map, and out, for which Winograd's convolution was measured to win
+WIDE = 32
 #: most channels out for which the gradients of a head are matrix products
 NARROW = 8
 #: pixels that are taken at a time where nine shifted copies of a map are made
@@ -51,7 +54,7 @@ class Conv2d(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
-    def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
         """Convolve ``(B, C_in, H, W)``, or maps ``(B, C_i, h_i, w_i)``, to ``(B, C_out, H, W)``."""
         maps = [x] if isinstance(x, Tensor) else list(x)
         fast = self.is_fast(maps)
@@ -63,7 +66,7 @@ class Conv2d(nn.Conv2d):
         joined = torch.cat(maps, 1) if len(maps) > 1 else maps[0]
         if fast and (self.out_channels <= NARROW or self.in_channels == 1):
             path = _FewOutputs if self.out_channels <= NARROW else _OneInput
-            output = path.apply(joined, self.weight, self.bias)
+            output = path.apply(joined, self.weight, self.bias)  # type: ignore[no-untyped-call]
             assert isinstance(output, Tensor)
             return output
         if fast:
@@ -93,9 +96,9 @@ def convolve_all(layers: nn.ModuleDict, x: Tensor) -> dict[str, Tensor]:
         return {name: layer(x) for name, layer in layers.items()}
     weight = torch.cat([head.weight for head in heads])
     bias = torch.cat([head.bias for head in heads if head.bias is not None])
-    output = _FewOutputs.apply(x, weight, bias)
+    output = _FewOutputs.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     assert isinstance(output, Tensor)
-    return dict(zip(layers, output.split(widths, 1), strict=True))
+    return dict(zip(layers, torch.split(output, widths, 1), strict=True))
 
 
 def _can_join(layer: nn.Module, x: Tensor) -> TypeGuard[Conv2d]:
@@ -119,10 +122,10 @@ def _factor(x: Tensor, size: torch.Size) -> int:
     return 0
 
 
-def _rows(height: int, width: int) -> Iterator[tuple[int, int]]:
+def _rows(start: int, stop: int, width: int) -> Iterator[tuple[int, int]]:
     step = max(1, BAND // width)
-    for start in range(0, height, step):
-        yield start, min(start + step, height)
+    for row in range(start, stop, step):
+        yield row, min(row + step, stop)
 
 
 def _shifted(padded: Tensor, rows: int) -> Tensor:
@@ -136,9 +139,7 @@ class _FewOutputs(torch.autograd.Function):
     """With nine shifted maps of the output's gradient, both gradients are matrix products."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         x = x.contiguous(memory_format=torch.channels_last)
         return F.conv2d(x, weight, bias, padding=1)
@@ -153,19 +154,24 @@ class _FewOutputs(torch.autograd.Function):
         pixels = x.permute(0, 2, 3, 1).contiguous()
         padded = F.pad(gradients[0].contiguous(), (1, 1, 1, 1))
         grad_x = torch.empty_like(pixels) if need_x else None
-        grad_weight = torch.zeros_like(flipped) if need_weight else None
-        for b in range(batch):
-            for start, stop in _rows(height, width):
+
+        def part(b: int, first: int, end: int) -> Tensor:
+            taps = torch.zeros_like(flipped)
+            for start, stop in _rows(first, end, width):
                 shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
                 columns = shifted.reshape(9 * c_out, -1)
                 if grad_x is not None:
                     into = grad_x[b, start:stop].view(-1, c_in)
                     torch.mm(columns.t(), flipped, out=into)
-                if grad_weight is not None:
-                    grad_weight.addmm_(columns, pixels[b, start:stop].view(-1, c_in))
-        if grad_weight is not None:
-            shape = (3, 3, c_out, c_in)
-            grad_weight = grad_weight.view(shape).permute(2, 3, 0, 1).flip(2, 3).contiguous()
+                if need_weight:
+                    taps.addmm_(columns, pixels[b, start:stop].view(-1, c_in))
+            return taps
+
+        done = parallel([partial(part, *p) for p in parts(batch, height)])
+        grad_weight = None
+        if need_weight:
+            taps = functools.reduce(torch.add, done).view(3, 3, c_out, c_in)
+            grad_weight = taps.permute(2, 3, 0, 1).flip(2, 3).contiguous()
         return (
             None if grad_x is None else grad_x.permute(0, 3, 1, 2),
             grad_weight,
@@ -177,9 +183,7 @@ class _OneInput(torch.autograd.Function):
     """With nine shifted maps of the input, output and weight gradient are matrix products."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         batch, _, height, width = x.shape
         taps = weight.view(-1, 9).t()
@@ -187,8 +191,9 @@ class _OneInput(torch.autograd.Function):
         shape = (batch, weight.shape[0], height, width)
         result = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
         last = result.permute(0, 2, 3, 1)
-        for b in range(batch):
-            for start, stop in _rows(height, width):
+
+        def part(b: int, first: int, end: int) -> None:
+            for start, stop in _rows(first, end, width):
                 shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
                 columns = shifted.reshape(9, -1).t()
                 into = last[b, start:stop].view(-1, weight.shape[0])
@@ -196,6 +201,8 @@ class _OneInput(torch.autograd.Function):
                     torch.mm(columns, taps, out=into)
                 else:
                     torch.addmm(bias, columns, taps, out=into)
+
+        parallel([partial(part, *p) for p in parts(batch, height)])
         return result
 
     @staticmethod
@@ -203,16 +210,21 @@ class _OneInput(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         need_x, need_weight, need_bias = ctx.needs_input_grad
         batch, _, height, width = x.shape
-        grad_x = grad_weight = None
+        grad_x: Tensor | None = None
+        grad_weight: Tensor | None = None
         g = gradients[0].permute(0, 2, 3, 1).contiguous()
-        if need_x:
-            grad_x = torch.nn.grad.conv2d_input(x.shape, weight, gradients[0], padding=1)
-        if need_weight:
+        padded = F.pad(x, (1, 1, 1, 1))
+
+        def part(b: int, first: int, end: int) -> Tensor:
             taps = weight.new_zeros(9, weight.shape[0])
-            padded = F.pad(x, (1, 1, 1, 1))
-            for b in range(batch):
-                for start, stop in _rows(height, width):
-                    shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
-                    taps.addmm_(shifted.reshape(9, -1), g[b, start:stop].view(-1, g.shape[3]))
-            grad_weight = taps.t().reshape(weight.shape)
+            for start, stop in _rows(first, end, width):
+                shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
+                taps.addmm_(shifted.reshape(9, -1), g[b, start:stop].view(-1, g.shape[3]))
+            return taps
+
+        if need_x:
+            grad_x = F.conv_transpose2d(gradients[0], weight, padding=1)
+        if need_weight:
+            done = parallel([partial(part, *p) for p in parts(batch, height)])
+            grad_weight = functools.reduce(torch.add, done).t().reshape(weight.shape)
         return grad_x, grad_weight, g.sum((0, 1, 2)) if need_bias else None

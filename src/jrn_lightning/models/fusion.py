@@ -91,8 +91,9 @@ class Gate(Fusion):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Softmax over the modalities of a 1 × 1 convolution, then the weighted sum."""
-        weights = self.weights(torch.cat(tuple(features), dim=1)).softmax(1)
-        return reduce(torch.add, (weights[:, i : i + 1] * f for i, f in enumerate(features)))
+        weights: Tensor = self.weights(torch.cat(tuple(features), dim=1)).softmax(1)
+        weighted = [weights[:, i : i + 1] * f for i, f in enumerate(features)]
+        return reduce(torch.add, weighted)
 
 
 OPERATIONS: dict[str, type[Fusion]] = {
@@ -110,7 +111,5 @@ def fusion(operation: str, modalities: int, features: int) -> Fusion:
     40
     """
     if operation not in OPERATIONS:
-        raise ConfigError(
-            f"arch.operation is {operation!r}. Choose from: {', '.join(OPERATIONS)}."
-        )
+        raise ConfigError(f"arch.operation is {operation!r}. Choose from: {', '.join(OPERATIONS)}.")
     return OPERATIONS[operation](modalities, features)

@@ -7,6 +7,7 @@ part of it a constructor argument.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import torch
@@ -186,12 +187,12 @@ class JRN(nn.Module):
         Raises:
             ConfigError: with the nearest size that fits.
         """
-        step = self.scales[-1]
+        step = math.lcm(*self.scales)
         if any(side % step for side in frame):
             fit = tuple(max(step, round(side / step) * step) for side in frame)
             raise ConfigError(
-                f"data.frame is {list(frame)}, but both sides must be divisible by {step}, the "
-                f"coarsest scale. The nearest that fits is {list(fit)}."
+                f"data.frame is {list(frame)}, but both sides must be divisible by {step}, for the "
+                f"scales {list(self.scales)}. The nearest that fits is {list(fit)}."
             )
 
     def forward(
@@ -241,10 +242,14 @@ def _check_arguments(
     scales: Sequence[int], widths: Mapping[str, int], kernels: Mapping[str, int]
 ) -> None:
     if not scales or any(s < 1 for s in scales) or len(set(scales)) != len(scales):
-        raise ConfigError(f"scales is {list(scales)}: give different positive divisors, as [2, 4, 8].")
+        raise ConfigError(
+            f"scales is {list(scales)}: give different positive divisors, as [2, 4, 8]."
+        )
     for name, value in widths.items():
         if value < 1:
             raise ConfigError(f"{name} is {value}: give a number of channels of at least 1.")
     for name, value in kernels.items():
         if value < 1 or value % 2 == 0:
-            raise ConfigError(f"{name} is {value}: give an odd size, as 3, so that maps keep theirs.")
+            raise ConfigError(
+                f"{name} is {value}: give an odd size, as 3, so that maps keep theirs."
+            )

@@ -18,15 +18,18 @@ bands; it computes the 36 numbers anew, which is cheaper than to keep them.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from itertools import product
+from functools import lru_cache, partial
+from itertools import pairwise, product
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from jrn_lightning.models.threads import parallel, parts
 
 #: outputs of a tile, along one axis
 TILE = 4
@@ -65,7 +68,7 @@ def multiscale_conv2d(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | Non
     Returns:
         ``(B, C_out, H, W)``, channels-last.
     """
-    output = _MultiscaleConv2d.apply(weight, bias, *maps)
+    output = _MultiscaleConv2d.apply(weight, bias, *maps)  # type: ignore[no-untyped-call]
     assert isinstance(output, Tensor)
     return output
 
@@ -91,8 +94,9 @@ def _axis_matrix(factor: int, first: bool, last: bool) -> Tensor:
 @lru_cache
 def _matrices(factor: int, dtype: torch.dtype) -> dict[tuple[bool, bool, bool, bool], Tensor]:
     """By (first row, last row, first column, last column) of the tile: ``(36, span²)``."""
-    axis = {e: _axis_matrix(factor, *e) for e in product((False, True), repeat=2)}
-    return {(*y, *x): torch.kron(axis[y], axis[x]).to(dtype) for y in axis for x in axis}
+    ends = [(first, last) for first in (False, True) for last in (False, True)]
+    axis = {end: _axis_matrix(factor, *end) for end in ends}
+    return {(*y, *x): torch.kron(axis[y], axis[x]).to(dtype) for y in ends for x in ends}
 
 
 @lru_cache
@@ -130,7 +134,7 @@ class _Source:
         self._rows = x.new_zeros(rows, columns, self.channels)
         self._gradient_rows = torch.empty_like(self._rows)
         self._scratch = x.new_empty(self.span**2 * band * tiles[1] * self.channels)
-        self.gradient: Tensor | None = None
+        self._waiting = False
 
     def _windows(self, n: int) -> Tensor:
         """Scratch ``(span, span, n, columns of tiles, C)``."""
@@ -173,13 +177,11 @@ class _Source:
             part = windows[:, :, :, columns].reshape(self.span**2, -1)
             grid[:, :, columns] = (self.matrices[(*row, *edge)] @ part).view(36, n, 1, -1)
 
-    def accumulate(self, image: int, start: int, stop: int, given: Tensor) -> None:
-        """The transpose: from the gradient ``(36, tiles, C)`` to the map's.
+    def accumulate(self, gradient: Tensor, start: int, stop: int, given: Tensor) -> None:
+        """The transpose: from the gradient ``(36, tiles, C)`` to the map's ``(h, w, C)``.
 
-        The bands of an image must come in order: the last two rows of one wait for the next.
+        Bands must come in order: the last two rows of one wait for the next, or ``hand_over``.
         """
-        if self.gradient is None:
-            self.gradient = torch.empty_like(self.map)
         n, row = stop - start, (start == 0, stop == self.tiles[0])
         windows = self._windows(n)
         flat = windows.view(self.span**2, -1)
@@ -190,7 +192,7 @@ class _Source:
             windows[:, :, :, columns] = part.view(self.span, self.span, n, 1, -1)
 
         rows, step, count = self._gradient_rows, self.step, self.step * n + 2
-        rows[2 if start else 0 : count].zero_()
+        rows[2 if self._waiting else 0 : count].zero_()
         y, x, _ = rows.stride()
         for j, i in product(range(0, self.span, step), repeat=2):  # the places of a piece are apart
             piece = windows[j : j + step, i : i + step]
@@ -207,120 +209,153 @@ class _Source:
         top = max(0, -first)
         end = min(h, first + (count if row[1] else count - 2))
         ready = rows[top : end - first]
-        into = self.gradient[image, first + top : end]
+        into = gradient[first + top : end]
         into.copy_(ready[:, 1 : w + 1])
         if self.factor > 1:
             into[:, 0] += ready[:, 0]
             into[:, w - 1] += ready[:, w + 1]
         rows[:2] = rows[count - 2 : count].clone()
+        self._waiting = not row[1]
 
-    def take_gradient(self) -> Tensor:
-        """``(B, C, h, w)``."""
-        assert self.gradient is not None
-        return self.gradient.permute(0, 3, 1, 2)
+    def hand_over(self, gradient: Tensor, stop: int) -> None:
+        """Add the rows that wait after tile row ``stop`` - 1 to the map's gradient."""
+        w = self.map.shape[2]
+        into = gradient[self.step * stop - 1 : self.step * stop + 1]
+        ready = self._gradient_rows[: into.shape[0]]
+        into += ready[:, 1 : w + 1]
+        if self.factor > 1:
+            into[:, 0] += ready[:, 0]
+            into[:, w - 1] += ready[:, w + 1]
 
 
 class _MultiscaleConv2d(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, weight: Tensor, bias: Tensor | None, *maps: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, *maps: Tensor) -> Tensor:
         ctx.save_for_backward(weight, *maps)
         b, _, h, w = maps[0].shape
         c_out = weight.shape[0]
         tiles = (-(-h // TILE), -(-w // TILE))
-        bands = _bands(tiles, any(m.shape[-2] != h for m in maps))
-        most = max(stop - start for start, stop in bands)
-        sources = [_Source(m, h // m.shape[-2], tiles, most) for m in maps]
+        uneven = any(m.shape[-2] != h for m in maps)
         weights = _transformed_weight(weight).split([m.shape[1] for m in maps], 1)
         gather = _square(_OUTPUT, weight.dtype)
         result = torch.empty(
             (b, c_out, h, w), dtype=weight.dtype, memory_format=torch.channels_last
         )
         last = result.permute(0, 2, 3, 1)
-        n = most * tiles[1]
-        numbers = weight.new_empty(36 * n * max(s.channels for s in sources))
-        products = weight.new_empty(36 * n * c_out)
-        blocks = weight.new_empty(16 * n * c_out)
-        for image in range(b):
+
+        def part(image: int, first: int, end: int) -> None:
+            bands = _bands(first, end, tiles, uneven)
+            sources = [_Source(m, h // m.shape[-2], tiles, _highest(bands)) for m in maps]
+            scratch = _Scratch(weight, tiles[1] * _highest(bands), maps)
             for start, stop in bands:
                 n = (stop - start) * tiles[1]
-                m = products[: 36 * n * c_out].view(36, n, c_out)
+                m, y = scratch.products(n), scratch.blocks(n)
                 for i, (source, u) in enumerate(zip(sources, weights, strict=True)):
-                    v = numbers[: 36 * n * source.channels].view(36, n, source.channels)
+                    v = scratch.numbers(n, source.channels)
                     source.transform(image, start, stop, v)
-                    if i:
-                        m.baddbmm_(v, u)
-                    else:
-                        torch.bmm(v, u, out=m)
-                y = blocks[: 16 * n * c_out].view(16, n * c_out)
-                torch.mm(gather, m.view(36, -1), out=y)
+                    torch.baddbmm(m, v, u, beta=min(i, 1), out=m)
+                torch.mm(gather, m.flatten(1), out=y)
                 _store(y, last[image], start, stop, tiles[1], bias)
+
+        parallel([partial(part, *p) for p in parts(b, tiles[0])])
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = gradients
         weight, *maps = ctx.saved_tensors
         need_weight, need_bias, *need_maps = ctx.needs_input_grad
         b, _, h, w = maps[0].shape
         c_out = weight.shape[0]
         tiles = (-(-h // TILE), -(-w // TILE))
-        bands = _bands(tiles, any(m.shape[-2] != h for m in maps))
-        most = max(stop - start for start, stop in bands)
-        sources = [_Source(m, h // m.shape[-2], tiles, most) for m in maps]
+        uneven = any(m.shape[-2] != h for m in maps)
         widths = [m.shape[1] for m in maps]
         weights = [u.transpose(1, 2) for u in _transformed_weight(weight).split(widths, 1)]
         spread = _square(_OUTPUT, weight.dtype).t()
-        grads = [weight.new_zeros(36, c, c_out) for c in widths]
-        last = g.permute(0, 2, 3, 1)
-        n = most * tiles[1]
-        numbers = weight.new_empty(36 * n * max(widths))
-        products = weight.new_empty(36 * n * c_out)
-        blocks = weight.new_empty(16 * n * c_out)
-        for image in range(b):
+        last = gradients[0].permute(0, 2, 3, 1)
+        grad_maps = [
+            torch.empty_like(m.permute(0, 2, 3, 1), memory_format=torch.contiguous_format)
+            for m in maps
+        ]
+
+        def part(image: int, first: int, end: int) -> tuple[list[Tensor], list[_Source]]:
+            bands = _bands(first, end, tiles, uneven)
+            sources = [_Source(m, h // m.shape[-2], tiles, _highest(bands)) for m in maps]
+            scratch = _Scratch(weight, tiles[1] * _highest(bands), maps)
+            grads = [weight.new_zeros(36, c, c_out) for c in widths]
             for start, stop in bands:
                 n = (stop - start) * tiles[1]
-                y = blocks[: 16 * n * c_out].view(16, n * c_out)
+                m, y = scratch.products(n), scratch.blocks(n)
                 _load(y, last[image], start, stop, tiles[1])
-                m = products[: 36 * n * c_out].view(36, n, c_out)
-                torch.mm(spread, y, out=m.view(36, -1))
-                for source, u, du, need in zip(sources, weights, grads, need_maps, strict=True):
-                    v = numbers[: 36 * n * source.channels].view(36, n, source.channels)
+                torch.mm(spread, y, out=m.flatten(1))
+                for i, source in enumerate(sources):
+                    v = scratch.numbers(n, source.channels)
                     if need_weight:
                         source.transform(image, start, stop, v)
-                        du.baddbmm_(v.transpose(1, 2), m)
-                    if need:
-                        torch.bmm(m, u, out=v)
-                        source.accumulate(image, start, stop, v)
-        grad_weight = grad_bias = None
+                        grads[i].baddbmm_(v.transpose(1, 2), m)
+                    if need_maps[i]:
+                        torch.bmm(m, weights[i], out=v)
+                        source.accumulate(grad_maps[i][image], start, stop, v)
+            return grads, sources
+
+        places = parts(b, tiles[0])
+        done = parallel([partial(part, *p) for p in places])
+        for (image, _, end), (_, sources) in zip(places, done, strict=True):
+            for source, into, need in zip(sources, grad_maps, need_maps, strict=True):
+                if need and end < tiles[0]:
+                    source.hand_over(into[image], end)
+        grad_weight = None
         if need_weight:
-            u = torch.cat(grads, 1).view(36, -1)
-            flat = _square(_WEIGHT, weight.dtype).t() @ u
+            total = functools.reduce(torch.add, [torch.cat(grads, 1) for grads, _ in done])
+            flat = _square(_WEIGHT, weight.dtype).t() @ total.flatten(1)
             grad_weight = flat.view(3, 3, sum(widths), c_out).permute(3, 2, 0, 1).contiguous()
-        if need_bias:
-            grad_bias = last.sum((0, 1, 2))
-        grad_maps = [
-            s.take_gradient() if need else None for s, need in zip(sources, need_maps, strict=True)
-        ]
-        return grad_weight, grad_bias, *grad_maps
+        return (
+            grad_weight,
+            last.sum((0, 1, 2)) if need_bias else None,
+            *(
+                g.permute(0, 3, 1, 2) if n else None
+                for g, n in zip(grad_maps, need_maps, strict=True)
+            ),
+        )
 
 
-def _bands(tiles: tuple[int, int], edges: bool) -> list[tuple[int, int]]:
-    """Rows of tiles to take together; the first and the last row alone where they differ."""
+class _Scratch:
+    """Room for the steps between maps and output, of ``tiles`` tiles, reused by every band."""
+
+    def __init__(self, weight: Tensor, tiles: int, maps: Sequence[Tensor]) -> None:
+        self.c_out = weight.shape[0]
+        self._numbers = weight.new_empty(36 * tiles * max(m.shape[1] for m in maps))
+        self._products = weight.new_empty(36 * tiles * self.c_out)
+        self._blocks = weight.new_empty(16 * tiles * self.c_out)
+
+    def numbers(self, n: int, channels: int) -> Tensor:
+        return self._numbers[: 36 * n * channels].view(36, n, channels)
+
+    def products(self, n: int) -> Tensor:
+        return self._products[: 36 * n * self.c_out].view(36, n, self.c_out)
+
+    def blocks(self, n: int) -> Tensor:
+        return self._blocks[: 16 * n * self.c_out].view(16, n * self.c_out)
+
+
+def _bands(first: int, end: int, tiles: tuple[int, int], uneven: bool) -> list[tuple[int, int]]:
+    """Rows of tiles to take together; the map's first and last row alone where they differ."""
     rows, columns = tiles
     step = max(1, BAND // columns)
-    low, high = (1, max(1, rows - 1)) if edges else (0, rows)
-    inner = [(r, min(r + step, high)) for r in range(low, high, step)]
-    if not edges:
-        return inner
-    return [(0, 1), *inner] + ([(rows - 1, rows)] if rows > 1 else [])
+    cuts = {*range(first, end, step), end}
+    if uneven:
+        cuts |= {c for c in (1, rows - 1) if first < c < end}
+    return list(pairwise(sorted(cuts)))
+
+
+def _highest(bands: Sequence[tuple[int, int]]) -> int:
+    return max(stop - start for start, stop in bands)
 
 
 def _blocks(image: Tensor, start: int, columns: int, rows: int) -> Tensor:
     """Whole tiles of ``(H, W, C)`` as ``(4, 4, rows, columns, C)``."""
     part = image[TILE * start : TILE * (start + rows), : TILE * columns]
-    return part.unflatten(0, (rows, TILE)).unflatten(2, (columns, TILE)).permute(1, 3, 0, 2, 4)
+    tiles: Tensor = part.unflatten(0, (rows, TILE)).unflatten(2, (columns, TILE))
+    return tiles.permute(1, 3, 0, 2, 4)
 
 
 def _store(

@@ -165,7 +165,7 @@ def _points(table: pd.DataFrame, source: str, target: str, column: Column) -> li
         points.append(
             _Point(
                 str(row["arch"]),
-                computation if isinstance(computation, str) else "other",
+                computation if computation in _LOOKS else "other",
                 across,
                 upright,
             )
@@ -259,7 +259,8 @@ def _legend(panels: Sequence[_Panel], apart: bool) -> list[Line2D]:
         return Line2D([], [], ls="", label=label, marker=marker, ms=size, mfc=face, mec=edge)
 
     handles = []
-    for computation in dict.fromkeys(point.computation for point in points):
+    found = {point.computation for point in points}
+    for computation in sorted(found, key=[*_LOOKS, "other"].index):
         colour, marker = _LOOKS.get(computation, _OTHER)
         handles.append(entry(f"{computation} computation", marker, _SIZE, colour, "white"))
     if not apart and any(panel.hollow for panel in panels):

@@ -70,15 +70,19 @@ def start_run(
         fingerprint: of the job's configuration.
         config: composed configuration, nested; shown in W&B.
         best: names of logged metrics whose best value, not the last, is the summary, and whether
-            that is the smallest or the largest. A name may end in ``*``.
+            that is the smallest or the largest. W&B knows the summary as ``<name>.min``. Names
+            in full: of two patterns that match a metric, W&B follows one at random.
         project: W&B project.
         entity: W&B user or team, None for the default.
         mode: ``auto`` is ``$WANDB_MODE`` where set, else online with a key and offline without.
         timeout: seconds after which an unreachable server means offline.
 
     Raises:
+        ValueError: a pattern in ``best``.
         ConfigError: W&B cannot write to ``folder``.
     """
+    if patterns := [name for name in best if "*" in name]:
+        raise ValueError(f"best wants metric names in full, got {', '.join(patterns)}")
     run = _init(
         folder,
         identity=fingerprint,
@@ -102,6 +106,8 @@ def start_run(
 
 def log_results(run: wandb.Run, results: Mapping[str, Any], panel: Figure | None = None) -> None:
     """Write a job's results: test metrics, improvement and ω as summary, all rows as tables.
+
+    What W&B cannot write is a warning: the job and its record stand without it.
 
     The summary holds the first protocol and pooling. Its names are
     ``test/<setup>/<modality>/<measure>``, ``improvement/<modality>/<measure>`` and
@@ -133,14 +139,17 @@ def log_results(run: wandb.Run, results: Mapping[str, Any], panel: Figure | None
             _with_interval(summary, f"omega/{row['source']}_to_{row['target']}", row)
     run.summary.update({key: value for key, value in summary.items() if value is not None})
 
-    log: dict[str, Any] = {}
-    for kind in ("metrics", "improvement", "influence"):
-        if rows := results.get(kind):
-            log[f"results/{kind}"] = _table(pd.DataFrame(rows))
-    if panel is not None:
-        log["examples"] = wandb.Image(panel)
-    if log:
-        run.log(log)
+    try:
+        log: dict[str, Any] = {}
+        for kind in ("metrics", "improvement", "influence"):
+            if rows := results.get(kind):
+                log[f"results/{kind}"] = _table(pd.DataFrame(rows))
+        if panel is not None:
+            log["examples"] = wandb.Image(panel)
+        if log:
+            run.log(log)
+    except Exception as error:  # W&B writes these to disk, here and in its own data folder
+        _log.warning("W&B could not write tables and examples (%s).", error)
 
 
 def finish(run: wandb.Run, *, failed: bool = False) -> None:
@@ -208,6 +217,8 @@ def log_report(
             "finished": summary.finished,
         },
     )
+    if run.disabled:
+        return where(run)
     try:
         comparison = comparison_frame(summary)
         log: dict[str, Any] = {"comparison": _table(comparison), "jobs": _table(_jobs(summary))}
@@ -221,9 +232,12 @@ def log_report(
             log[f"figure7/{pair}"] = wandb.Image(figure)
         run.log(log)
         run.summary.update({"finished": summary.finished, "jobs": len(summary.jobs)})
-    except BaseException:
+    except Exception as error:
         run.finish(exit_code=1)
-        raise
+        raise ConfigError(
+            f"W&B cannot write the report of {folder} ({error}). Is there space, and are the "
+            "folder and WANDB_DATA_DIR writable?"
+        ) from error
     run.finish()
     if run.offline:
         _remove_superseded(run)

@@ -86,7 +86,7 @@ class Comparison:
     @property
     def modalities(self) -> dict[str, Any]:
         """Description of the modalities and their measures, from the first finished job."""
-        return _data(self.finished[0])["modalities"] if self.finished else {}  # type: ignore[no-any-return]
+        return _data(self.finished[0])["modalities"] if self.finished else {}
 
     def table(self, protocol: str = "full", pooling: str = "pixels") -> pd.DataFrame:
         """One row a job, after the untouched input: see the README for the columns.
@@ -171,8 +171,7 @@ class Comparison:
             for key, value in (("protocols", protocol), ("poolings", pooling)):
                 if value not in data[key]:
                     raise RecordError(
-                        f"{job.folder} has no {key[:-1]} {value!r}. It has: "
-                        f"{', '.join(data[key])}."
+                        f"{job.folder} has no {key[:-1]} {value!r}. It has: {', '.join(data[key])}."
                     )
 
     def _identity(self, job: JobRecord) -> dict[str, Any]:
@@ -208,7 +207,9 @@ def collect(sweep: Path) -> Comparison:
         raise RecordError(f"{sweep}: no such folder. Give the folder of a sweep, as runs/nyu.")
     folders = [sweep / job for job in _planned(sweep)]
     seen = set(folders)
-    folders += [p.parent for p in sorted(sweep.glob("*/seed*/results.json")) if p.parent not in seen]
+    folders += [
+        p.parent for p in sorted(sweep.glob("*/seed*/results.json")) if p.parent not in seen
+    ]
     if not folders:
         raise RecordError(
             f"{sweep} holds no job (no <arch>/seed<k>/results.json). Give the folder of a sweep; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -39,6 +40,7 @@ from jrn_lightning.models import (
     Zero,
     is_loose,
 )
+from jrn_lightning.refine import load_network
 from jrn_lightning.sweep import record as records
 from jrn_lightning.sweep.record import JobRecord, Status, write_json
 from jrn_lightning.task import JointRefinement
@@ -84,8 +86,14 @@ def run_job(cfg: DictConfig, folder: Path | None = None) -> dict[str, Any]:
         assert known.data is not None
         return known.data
     job = _Job(cfg, folder, data, wanted, configuration.flat(science))
-    with job.recorded():
-        job.run()
+    try:
+        with job.recorded():
+            job.run()
+    finally:
+        data.cache.close()
+        # Trainer, task and data refer to each other in circles; without this a sweep in one
+        # process would hold the frames of every job that it has run.
+        gc.collect()
     return job.results
 
 
@@ -253,7 +261,11 @@ class _Job:
         )
 
     def _mute_value(self) -> MuteValue:
-        name, seed, data = self.cfg.evaluation.mute_value.name, self.cfg.evaluation.mute_seed, self.data
+        name, seed, data = (
+            self.cfg.evaluation.mute_value.name,
+            self.cfg.evaluation.mute_seed,
+            self.data,
+        )
         if name == Zero.name:
             return Zero()
         if name == OtherImage.name:
@@ -308,17 +320,21 @@ class _Job:
     def _fit(self, trainer: pl.Trainer, task: JointRefinement) -> None:
         start = time.perf_counter()
         checkpoint = self.folder / records.CHECKPOINT
-        resume = str(checkpoint) if checkpoint.exists() else None
+        resume = checkpoint.exists()
         if resume:
-            log.info("going on from %s", checkpoint)
-        try:
-            trainer.fit(task, datamodule=self.data, ckpt_path=resume, weights_only=True)
-        except (RuntimeError, KeyError, EOFError) as error:
-            if resume and trainer.global_step == 0:
+            saved = load_network(checkpoint)
+            if saved.specification != task.specification:
                 raise CheckpointError(
-                    f"{checkpoint} cannot be resumed ({error}). Remove it to start anew."
-                ) from error
-            raise
+                    f"{checkpoint} is of another network ({saved.name} on frames of "
+                    f"{list(saved.frame)}). Remove it, or set overwrite=true, to start anew."
+                )
+            log.info("going on from %s", checkpoint)
+        trainer.fit(
+            task,
+            datamodule=self.data,
+            ckpt_path=str(checkpoint) if resume else None,
+            weights_only=True,
+        )
         self.seconds["fit"] = time.perf_counter() - start
         self.results["warnings"] = list(task.health)
 
@@ -429,7 +445,7 @@ def use_bfloat16(precision: str, accelerator: str) -> bool:
         return precision == "bfloat16"
     if accelerator == "gpu":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _accelerator(wanted: str) -> str:
@@ -476,9 +492,10 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
         # The checkpoint folder exists when a job is resumed.
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        # data.val_fraction=0 asks for no validation.
+        warnings.filterwarnings("ignore", "Total length of .list. across ranks is zero.*")
         # Lightning 2.6.6 uses a name that PyTorch 2.13 deprecates.
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated.*")
-        # Operations that have no deterministic form on a GPU are named by PyTorch once each.
         yield
 
 

@@ -27,7 +27,8 @@ def wandb_logger(
     Returns:
         The logger, and a function that takes whether the job failed.
     """
-    best = {"val/loss*": "min"} | {
+    losses = ["val/loss", *(f"val/loss_{m}" for m in task.modalities)]
+    best = dict.fromkeys(losses, "min") | {
         f"val/{JOINT}/{measure.name}": "max" if measure.higher_is_better else "min"
         for modality in task.modalities.values()
         for measure in modality.measures
@@ -56,7 +57,9 @@ def log_job(
     logger: WandbLogger,
 ) -> None:
     """Test metrics, improvement, ω and a panel of example maps."""
-    figure = panel(examples(task, data, cfg.logger.examples), task.modalities) if cfg.logger.examples else None
+    figure = None
+    if cfg.logger.examples:
+        figure = panel(examples(task, data, cfg.logger.examples), task.modalities)
     log_results(logger.experiment, results, figure)
 
 
@@ -76,7 +79,7 @@ def examples(task: JointRefinement, data: CacheDataModule, count: int) -> list[F
         batch = frames[i]
         size = batch["valid"].shape[-2:]
         on_device = task.transfer_batch_to_device(batch, task.device, 0)
-        outputs = {UNTOUCHED: batch["untouched"]}  # type: ignore[typeddict-item]
+        outputs = {UNTOUCHED: batch["untouched"]}
         with torch.inference_mode():
             for setup, names in ((JOINT, ()), *((muted(m), (m,)) for m in task.modalities)):
                 maps = task.enlarged(task.run_setup(names, on_device), (size[0], size[1]))

@@ -92,7 +92,9 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
             json.dump(_finite(values), file, indent=1, ensure_ascii=False, allow_nan=False)
         os.replace(part, path)
     except OSError as error:
-        raise JRNError(f"{path} cannot be written ({error}). Free space or choose another output=.") from error
+        raise JRNError(
+            f"{path} cannot be written ({error}). Free space or choose another output=."
+        ) from error
     finally:
         Path(part).unlink(missing_ok=True)
 
@@ -178,7 +180,9 @@ class JobRecord:
 
 def is_main_process() -> bool:
     """Whether this is not one of the further processes that a distributed strategy starts."""
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
+    return (
+        int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
+    )
 
 
 def process() -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""The real commands, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.jobs import ROOT, run
+
+
+def _results(folder: Path) -> dict[str, object]:
+    data: dict[str, object] = json.loads((folder / "results.json").read_text())
+    return data
+
+
+def test_a_sweep_with_a_job_that_fails_is_resumed_and_compared(
+    small_cache: Path, tmp_path: Path
+) -> None:
+    # 50 is not divisible by the coarsest scale: composes, and fails when the network is built.
+    arguments = ("-m", "arch=cat1,cat5", "data.frame=[48,64],[50,64]", "recipe.epochs=1")
+    output = tmp_path / "runs"
+    first = run(small_cache, output, *arguments)
+    assert first.returncode == 1
+    assert "nearest that fits" in first.stderr
+    sweep = output / "nyu"
+    jobs = sorted(p.parent.parent.name for p in sweep.glob("*/seed0/results.json"))
+    assert len(jobs) == 4
+    status = {name: _results(sweep / name / "seed0")["status"] for name in jobs}
+    assert sorted(status.values()) == ["failed", "failed", "finished", "finished"]
+    text = (sweep / "comparison.md").read_text()
+    assert "failed" in text
+    assert "50" in text
+    table = pd.read_csv(sweep / "comparison.csv")
+    assert len(table) >= 3
+    assert "2 of 4" in first.stdout or "failed" in first.stdout
+
+    def stamps() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in sweep.glob("*/seed0/statistics.h5")}
+
+    before = stamps()
+    again = run(small_cache, output, *arguments)
+    assert again.returncode == 1
+    assert stamps() == before
+    changed = run(small_cache, output, *arguments, "recipe.learning_rate=0.01")
+    assert changed.returncode == 1
+    assert "recipe.learning_rate" in changed.stderr
+    assert stamps() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("-m", "arch=cat1,cat61"), "cat60"),
+        (("-m", "arch=cat1", "recipe.epochs=1,0"), "recipe.epochs is 0"),
+        (("-m", "arch=cat1,cat1"), "two jobs"),
+        (("arch=cat61",), "cat60"),
+        (("recipe.epochs=x",), "recipe.epochs"),
+        (("recipe=slow",), "paper"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_runs(
+    small_cache: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    output = tmp_path / "runs"
+    result = run(small_cache, output, *arguments)
+    assert result.returncode != 0
+    assert told in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr
+    assert not list(output.rglob("results.json"))
+
+
+def test_help_lists_the_choices(small_cache: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        cwd=tmp_path,
+    )
+    for word in ("arch:", "cat60", "recipe:", "paper", "trainer:", "smoke"):
+        assert word in result.stdout

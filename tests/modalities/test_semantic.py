@@ -1,0 +1,273 @@
+"""The semantic loss and measures against scikit-learn, torchmetrics and NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from jrn_lightning.evaluation import IMAGES, PIXELS, pooled, regions
+from jrn_lightning.modalities import Semantic
+
+CLASSES = ("Ground", "Vertical", "Ceiling", "Furniture", "Object")
+K = len(CLASSES)
+SEMANTIC = Semantic("semantic", CLASSES, "wang5")
+PROTOCOLS = ("full", "eigen", "eigen_fergus")
+CROPS = {
+    "full": (slice(0, 480), slice(0, 640)),
+    "eigen": (slice(44, 471), slice(40, 601)),
+    "eigen_fergus": (slice(23, 459), slice(27, 615)),
+}
+
+Case = tuple[NDArray[Any], NDArray[Any]]
+
+
+def scores(size: tuple[int, ...], seed: int = 0, classes: int = K) -> NDArray[Any]:
+    """Logits ``(B, K, H, W)``."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 2, (size[0], classes, *size[1:])).astype(np.float32)
+
+
+def labels(
+    size: tuple[int, ...], seed: int = 1, classes: int = K, void: float = 0.2
+) -> NDArray[Any]:
+    """Ground truth ``(B, H, W)`` with void pixels, blocky so that images differ."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, classes, (size[0], size[1], 1))
+    label = np.where(rng.uniform(size=size) < 0.5, rows, rng.integers(0, classes, size))
+    return np.where(rng.uniform(size=size) < void, 255, label).astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def frames() -> Case:
+    return scores((2, 480, 640)), labels((2, 480, 640))
+
+
+@pytest.fixture(scope="module")
+def statistics(frames: Case) -> NDArray[np.float64]:
+    """``(N, P, D)``."""
+    found = SEMANTIC.statistics(
+        torch.from_numpy(frames[0])[None],
+        torch.from_numpy(frames[1]),
+        regions(PROTOCOLS, (480, 640)),
+    )
+    assert found.dtype == torch.float64
+    assert found.shape == (1, 2, len(PROTOCOLS), K * K)
+    return found[0].numpy()
+
+
+def value(modality: Semantic, statistics: NDArray[np.float64], name: str) -> float:
+    return float(modality.measure(name)(statistics))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_measures_are_those_of_scikit_learn(
+    frames: Case, statistics: NDArray[np.float64], protocol: str
+) -> None:
+    crop = (slice(None), *CROPS[protocol])
+    truth, guess = frames[1][crop], frames[0].argmax(1)[crop]
+    known = truth != 255
+    truth, guess = truth[known], guess[known]
+    found = statistics[:, PROTOCOLS.index(protocol)].sum(0)
+    expected = confusion_matrix(truth, guess, labels=range(K))
+    assert (found.reshape(K, K) == expected).all()
+    assert value(SEMANTIC, found, "pixel_accuracy") == pytest.approx(accuracy_score(truth, guess))
+    assert value(SEMANTIC, found, "mean_iou") == pytest.approx(
+        jaccard_score(truth, guess, average="macro")
+    )
+    for name, iou in zip(CLASSES, jaccard_score(truth, guess, average=None), strict=True):
+        assert value(SEMANTIC, found, f"iou_{name.lower()}") == pytest.approx(iou)
+
+
+def test_mean_iou_is_that_of_torchmetrics(frames: Case, statistics: NDArray[np.float64]) -> None:
+    other = MulticlassJaccardIndex(K, average="macro", ignore_index=255)
+    for output, truth in zip(*map(torch.from_numpy, frames), strict=True):
+        other.update(output[None], truth[None])
+    assert value(SEMANTIC, statistics[:, 0].sum(0), "mean_iou") == pytest.approx(
+        float(other.compute()), rel=1e-6
+    )
+
+
+def test_averaging_over_images_is_another_thing(
+    frames: Case, statistics: NDArray[np.float64]
+) -> None:
+    truth = frames[1].copy()
+    truth[0, 100:] = 255  # one image counts for much less when pixels are pooled
+    found = SEMANTIC.statistics(
+        torch.from_numpy(frames[0])[None], torch.from_numpy(truth), regions(["full"], (480, 640))
+    )[0, :, 0].numpy()
+    mean_iou = SEMANTIC.measure("mean_iou")
+    known = truth != 255
+    guess = frames[0].argmax(1)
+    each = [
+        jaccard_score(t[k], g[k], average="macro")
+        for t, g, k in zip(truth, guess, known, strict=True)
+    ]
+    assert pooled(found, mean_iou, IMAGES) == pytest.approx(np.mean(each))
+    whole = jaccard_score(truth[known], guess[known], average="macro")
+    assert pooled(found, mean_iou, PIXELS) == pytest.approx(whole)
+    assert whole != pytest.approx(np.mean(each), rel=1e-5)
+
+
+@pytest.mark.parametrize("absent", [0, 2, 4])
+def test_classes_absent_from_truth_and_prediction_are_left_out(absent: int) -> None:
+    output, truth = scores((3, 20, 30)), labels((3, 20, 30))
+    output[:, absent] = -50
+    truth[truth == absent] = 255
+    found = SEMANTIC.statistics(
+        torch.from_numpy(output)[None], torch.from_numpy(truth), regions(["full"], (20, 30))
+    )[0, :, 0].sum(0)
+    known = truth != 255
+    guess = output.argmax(1)
+    # scikit-learn's default labels are those that occur in either.
+    assert value(SEMANTIC, found.numpy(), "mean_iou") == pytest.approx(
+        jaccard_score(truth[known], guess[known], average="macro")
+    )
+    other = MulticlassJaccardIndex(K, average="macro", ignore_index=255)
+    assert value(SEMANTIC, found.numpy(), "mean_iou") == pytest.approx(
+        float(other(torch.from_numpy(output), torch.from_numpy(truth))), rel=1e-6
+    )
+    assert np.isnan(value(SEMANTIC, found.numpy(), f"iou_{CLASSES[absent].lower()}"))
+
+
+def test_a_class_that_is_only_predicted_counts_as_a_zero() -> None:
+    output, truth = scores((2, 20, 30)), labels((2, 20, 30))
+    truth[truth == 3] = 1
+    found = SEMANTIC.statistics(
+        torch.from_numpy(output)[None], torch.from_numpy(truth), regions(["full"], (20, 30))
+    )[0, :, 0].sum(0)
+    known = truth != 255
+    assert value(SEMANTIC, found.numpy(), "iou_furniture") == 0
+    assert value(SEMANTIC, found.numpy(), "mean_iou") == pytest.approx(
+        jaccard_score(truth[known], output.argmax(1)[known], average="macro", labels=range(K))
+    )
+
+
+def test_frames_of_void_have_no_measure() -> None:
+    truth = np.stack([np.full((8, 8), 255), labels((1, 8, 8))[0]])
+    found = SEMANTIC.statistics(
+        torch.from_numpy(scores((2, 8, 8)))[None],
+        torch.from_numpy(truth),
+        regions(["full"], (8, 8)),
+    )[0, :, 0].numpy()
+    assert not found[0].any()
+    for measure in SEMANTIC.measures:
+        assert np.isnan(measure(found[0]))
+        for pooling in (PIXELS, IMAGES):
+            assert pooled(found, measure, pooling) == measure(found[1])
+
+
+def test_logits_and_probabilities_give_the_same_confusion() -> None:
+    logits, truth = torch.from_numpy(scores((4, 20, 30))), torch.from_numpy(labels((4, 20, 30)))
+    outputs = torch.stack([logits, SEMANTIC.refined(logits), 3 * logits - 7])
+    found = SEMANTIC.statistics(outputs, truth, regions(["full"], (20, 30)))
+    assert (found == found[0]).all()
+
+
+def test_of_equal_scores_the_first_class_wins_as_in_numpy() -> None:
+    rng = np.random.default_rng(0)
+    output = rng.integers(0, 3, (1, K, 20, 30)).astype(np.float32)
+    truth = labels((1, 20, 30), void=0)
+    found = SEMANTIC.statistics(
+        torch.from_numpy(output)[None], torch.from_numpy(truth), regions(["full"], (20, 30))
+    )[0, 0, 0]
+    expected = confusion_matrix(truth.ravel(), output.argmax(1).ravel(), labels=range(K))
+    assert (found.numpy().reshape(K, K) == expected).all()
+
+
+@pytest.mark.parametrize("classes", [2, 40, 254])
+def test_any_number_of_classes(classes: int) -> None:
+    many = Semantic("many", [f"c{i}" for i in range(classes)])
+    output, truth = scores((2, 40, 50), classes=classes), labels((2, 40, 50), classes=classes)
+    found = many.statistics(
+        torch.from_numpy(output)[None], torch.from_numpy(truth), regions(["full"], (40, 50))
+    )[0, :, 0].sum(0)
+    known = truth != 255
+    expected = confusion_matrix(truth[known], output.argmax(1)[known], labels=range(classes))
+    assert (found.numpy().reshape(classes, classes) == expected).all()
+    assert len(many.statistic_names) == classes**2
+    assert many.statistic_names[1] == "c0>c1"  # truth first
+
+
+def equation_1(logits: NDArray[Any], truth: NDArray[Any], valid: NDArray[np.bool_]) -> float:
+    """Second term, in float64: minus the mean of log S' at the true class."""
+    z = logits.astype(np.float64)
+    probability = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    total = 0.0
+    for b, y, x in np.argwhere(valid):
+        total -= np.log(probability[b, truth[b, y, x], y, x])
+    return total / valid.sum()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_loss_is_the_second_term_of_equation_1(dtype: torch.dtype) -> None:
+    logits, truth = scores((2, 6, 7)), labels((2, 6, 7), void=0)
+    valid = np.random.default_rng(5).uniform(size=truth.shape) < 0.6
+    found = SEMANTIC.loss(
+        torch.from_numpy(logits).to(dtype), torch.from_numpy(truth), torch.from_numpy(valid)
+    )
+    assert found.dtype == dtype
+    assert float(found) == pytest.approx(
+        equation_1(logits, truth, valid), rel=1e-12 if dtype.itemsize == 8 else 1e-6
+    )
+
+
+@pytest.mark.parametrize("junk", [0, 4, 255])
+def test_the_loss_and_its_gradient_ignore_what_invalid_pixels_hold(junk: int) -> None:
+    logits, truth = torch.from_numpy(scores((2, 6, 7))), labels((2, 6, 7), void=0)
+    valid = np.random.default_rng(5).uniform(size=truth.shape) < 0.6
+    output = logits.clone().requires_grad_()
+    target = torch.from_numpy(np.where(valid, truth, junk))
+    loss = SEMANTIC.loss(output, target, torch.from_numpy(valid))
+    loss.backward()
+    assert loss.item() == pytest.approx(equation_1(logits.numpy(), truth, valid), rel=1e-6)
+    expected = (logits.softmax(1) - torch.eye(K)[torch.from_numpy(truth)].movedim(-1, 1)).numpy()
+    expected *= valid[:, None] / valid.sum()
+    assert output.grad is not None
+    np.testing.assert_allclose(output.grad.numpy(), expected, atol=1e-7)
+
+
+def test_a_bfloat16_output_is_compared_in_float32() -> None:
+    half, truth = torch.from_numpy(scores((1, 6, 7))).bfloat16(), labels((1, 6, 7), void=0)
+    arguments = torch.from_numpy(truth), torch.from_numpy(truth) >= 0
+    assert SEMANTIC.loss(half, *arguments).dtype == torch.float32
+    assert SEMANTIC.loss(half, *arguments) == SEMANTIC.loss(half.float(), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda p: p.__setitem__((0, 1, 2), np.nan), "NaN"),
+        (lambda p: p.__setitem__((1, 1, 2), -0.25), "probability of -0.25"),
+        (lambda p: p.__setitem__((slice(None), 1, 2), 0.3), "sum to 1.5"),
+    ],
+)
+def test_wrong_probabilities_are_named(change: Any, found: str) -> None:
+    wrong = np.full((K, 3, 4), 1 / K, np.float16)
+    assert SEMANTIC.check_prediction(wrong) is None
+    change(wrong)
+    assert found in str(SEMANTIC.check_prediction(wrong))
+
+
+def test_wrong_labels_are_named() -> None:
+    right = np.array([[0, 4], [255, 2]], np.uint8)
+    assert SEMANTIC.check_target(right) is None
+    wrong = np.array([[0, 5]], np.uint8)
+    assert "label 5 (allowed: 0 to 4, and 255 for void)" in str(SEMANTIC.check_target(wrong))
+
+
+def test_pictures_tell_right_from_wrong_from_void() -> None:
+    truth = np.array([[0, 1], [255, 3]], np.uint8)
+    output = np.eye(K)[np.array([[0, 2], [1, 4]])].transpose(2, 0, 1)
+    drawn, error = SEMANTIC.draw(output), SEMANTIC.draw_error(output, truth)
+    assert (error[0, 0] == 255).all()  # right
+    assert (error[0, 1] == drawn[0, 1]).all()  # wrong, in the colour that it was given
+    assert (error[1, 0] == 128).all()  # void
+    assert (SEMANTIC.draw_target(truth)[1, 0] == 128).all()
+    assert (SEMANTIC.draw_target(truth)[0, 0] == drawn[0, 0]).all()
+    assert len({tuple(c) for c in SEMANTIC.draw(np.eye(K)[:, None]).reshape(-1, 3)}) == K

@@ -1,0 +1,205 @@
+"""The fast convolutions against float64, on every kind of layer a network has."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jrn_lightning.models import winograd
+from jrn_lightning.models.conv import Conv2d, convolve_all
+from jrn_lightning.models.jrn import JRN
+
+TOLERANCE = 5e-5
+
+# factors of the maps, their channels, channels out
+LAYERS = {
+    "depth stem": ((1,), (1,), 20),
+    "semantic stem": ((1,), (5,), 20),
+    "fuse": ((1,), (40,), 60),
+    "hidden": ((1, 2, 4), (60, 60, 60), 60),
+    "hidden, two scales": ((1, 4), (32, 32), 60),
+    "hidden, factor 8": ((1, 8), (32, 32), 60),
+    "hidden, narrow": ((1, 2, 4), (1, 1, 1), 60),
+    "depth head": ((1,), (60,), 1),
+    "semantic head": ((1,), (60,), 5),
+}
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def _layer(channels: int, outputs: int, bias: bool = True) -> Conv2d:
+    torch.manual_seed(1)
+    layer = Conv2d(channels, outputs, 3)
+    if not bias:
+        layer.bias = None
+    return layer
+
+
+def _maps(size: tuple[int, int], factors: tuple[int, ...], channels: tuple[int, ...]):
+    torch.manual_seed(2)
+    return [
+        F.relu(torch.randn(2, c, size[0] // f, size[1] // f)).requires_grad_()
+        for f, c in zip(factors, channels, strict=True)
+    ]
+
+
+def _exact(layer: Conv2d, maps: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Output by PyTorch in float64, and the leaves: weight, bias if any, maps."""
+    doubles = [m.detach().double().requires_grad_() for m in maps]
+    parameters = [p.detach().double().requires_grad_() for p in layer.parameters()]
+    size = maps[0].shape[-2:]
+    whole = [doubles[0]] + [F.interpolate(m, size=size, mode="bilinear") for m in doubles[1:]]
+    return F.conv2d(torch.cat(whole, 1), *parameters, padding=1), [*parameters, *doubles]
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    a, b = a.detach(), b.detach()
+    return float((a - b).abs().max() / b.abs().max())
+
+
+def _compare(layer: Conv2d, maps: list[Tensor]) -> None:
+    output = layer(maps if len(maps) > 1 else maps[0])
+    exact, leaves = _exact(layer, maps)
+    assert _difference(output, exact) < TOLERANCE
+    torch.manual_seed(3)
+    g = torch.randn(exact.shape)
+    found = torch.autograd.grad(output, [*layer.parameters(), *maps], g)
+    expected = torch.autograd.grad(exact, leaves, g.double())
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        assert _difference(a, b) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_equals_float64(name: str, threads: int) -> None:
+    factors, channels, outputs = LAYERS[name]
+    _compare(_layer(sum(channels), outputs), _maps((24, 32), factors, channels))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 13), (21, 18)])
+@pytest.mark.parametrize(("channels", "outputs"), [(1, 20), (40, 60), (60, 5)])
+def test_any_size(size: tuple[int, int], channels: int, outputs: int, threads: int) -> None:
+    _compare(_layer(channels, outputs), _maps(size, (1,), (channels,)))
+
+
+@pytest.mark.parametrize("name", ["depth stem", "hidden", "semantic head"])
+def test_without_bias(name: str) -> None:
+    factors, channels, outputs = LAYERS[name]
+    _compare(_layer(sum(channels), outputs, bias=False), _maps((8, 12), factors, channels))
+
+
+@pytest.mark.parametrize("size", [(4, 4), (8, 4), (24, 32)])
+@pytest.mark.parametrize("band", [1, 20])
+def test_bands_join(
+    size: tuple[int, int], band: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd, "BAND", band)
+    _compare(_layer(96, 32), _maps(size, (1, 2, 4), (32, 32, 32)))
+
+
+def test_sizes_that_are_no_multiple_are_interpolated() -> None:
+    torch.manual_seed(0)
+    maps = [torch.randn(1, 32, *size).requires_grad_() for size in ((10, 14), (5, 7), (3, 4))]
+    _compare(_layer(96, 32), maps)
+
+
+def test_exact_in_float64() -> None:
+    maps = [m.detach().double() for m in _maps((12, 16), (1, 2, 4), (3, 4, 5))]
+    layer = _layer(12, 7).double()
+    fast = winograd.multiscale_conv2d(maps, layer.weight, layer.bias)
+    assert _difference(fast, _exact(layer, maps)[0]) < 1e-13
+
+
+@pytest.mark.parametrize("name", ["depth stem", "hidden", "semantic head"])
+def test_same_bits_twice(name: str, threads: int) -> None:
+    factors, channels, outputs = LAYERS[name]
+    layer, maps = _layer(sum(channels), outputs), _maps((24, 32), factors, channels)
+
+    def run() -> list[Tensor]:
+        output = layer(maps if len(maps) > 1 else maps[0])
+        return [output, *torch.autograd.grad(output.square().sum(), [*layer.parameters(), *maps])]
+
+    assert all(torch.equal(a, b) for a, b in zip(run(), run(), strict=True))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", LAYERS)
+def test_without_gradients(name: str, mode: type, threads: int) -> None:
+    factors, channels, outputs = LAYERS[name]
+    layer, maps = _layer(sum(channels), outputs), _maps((8, 16), factors, channels)
+    x = maps if len(maps) > 1 else maps[0]
+    winograd._matrices.cache_clear()  # made in inference mode here, used with gradients below
+    winograd._square.cache_clear()
+    with mode():
+        output = layer(x)
+    assert not output.requires_grad
+    trained = layer(x)
+    trained.sum().backward()
+    assert torch.equal(output, trained)
+
+
+@pytest.mark.parametrize("name", ["semantic stem", "hidden", "depth head"])
+def test_only_the_gradients_asked_for(name: str) -> None:
+    factors, channels, outputs = LAYERS[name]
+    layer, maps = _layer(sum(channels), outputs), _maps((8, 16), factors, channels)
+    layer.weight.requires_grad_(False)
+    for m in maps[1:]:
+        m.requires_grad_(False)
+    layer(maps if len(maps) > 1 else maps[0]).sum().backward()
+    assert layer.weight.grad is None
+    assert maps[0].grad is not None
+    assert all(m.grad is None for m in maps[1:])
+
+
+def test_switch_and_other_types_take_the_plain_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Tensor:
+        raise AssertionError("fast path")
+
+    monkeypatch.setattr("jrn_lightning.models.conv.multiscale_conv2d", fail)
+    layer, maps = _layer(96, 60), _maps((8, 8), (1, 2, 4), (32, 32, 32))
+    layer.double()([m.double() for m in maps])
+    with torch.autocast("cpu", torch.bfloat16):
+        layer.float()(maps)
+    with pytest.raises(AssertionError, match="fast path"):
+        layer(maps)
+    monkeypatch.setattr(Conv2d, "fast", False)
+    layer(maps)
+
+
+def test_heads_together_are_the_heads() -> None:
+    torch.manual_seed(0)
+    heads = nn.ModuleDict({"a": Conv2d(60, 1, 3), "b": Conv2d(60, 5, 3)})
+    x = torch.randn(2, 60, 9, 11)
+    joined = convolve_all(heads, x)
+    seen = []
+    heads["a"].register_forward_hook(lambda *_: seen.append(1))
+    apart = convolve_all(heads, x)
+    assert seen == [1]
+    for name, y in apart.items():
+        assert _difference(joined[name], y) < TOLERANCE
+
+
+def test_network_is_the_plain_network(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = JRN({"depth": 1, "semantic": 5})
+    inputs = {"depth": torch.rand(2, 1, 48, 64), "semantic": torch.rand(2, 5, 48, 64)}
+
+    def gradients(net: JRN, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        net.zero_grad()
+        outputs = net(inputs)
+        sum(y.square().mean() for y in outputs.values()).backward()
+        return {n: p.grad.clone() for n, p in net.named_parameters()} | outputs
+
+    found = gradients(net, inputs)
+    monkeypatch.setattr(Conv2d, "fast", False)
+    expected = gradients(net.double(), {m: x.double() for m, x in inputs.items()})
+    for name, value in expected.items():
+        assert _difference(found[name], value) < TOLERANCE, name

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from jrn_lightning.errors import RecordError
+from jrn_lightning.sweep import record
+from jrn_lightning.sweep.collect import collect, plan
+from jrn_lightning.sweep.record import Status
+from tests.caches import write_small_cache
+from tests.jobs import job
+
+
+@pytest.fixture(scope="module")
+def sweep(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    for seed in (0, 1):
+        where = folder / "cat1" / f"seed{seed}"
+        job(small_cache, where, "arch=cat1", "recipe.epochs=1", f"seed={seed}")
+    return folder
+
+
+def test_jobs_and_architectures(sweep: Path) -> None:
+    comparison = collect(sweep)
+    jobs = comparison.table()
+    assert list(jobs["arch"]) == ["input", "cat1", "cat1"]
+    assert list(jobs["seed"][1:]) == [0, 1]
+    means = comparison.by_architecture()
+    assert list(means["arch"]) == ["input", "cat1"]
+    assert means["seeds"][1] == 2
+    for column in ("depth/sq_rel", "semantic/mean_iou", "omega/depth->semantic"):
+        pair = jobs[column][1:]
+        assert means[column][1] == pytest.approx(pair.mean())
+        assert means[f"{column}_low"][1] <= pair.max()
+        assert means[f"{column}_high"][1] >= pair.min()
+
+
+def test_collected_one_by_one_or_at_once_the_tables_are_the_same(
+    sweep: Path, tmp_path: Path
+) -> None:
+    grown = tmp_path / "small"
+    for seed in (0, 1):
+        shutil.copytree(sweep / "cat1" / f"seed{seed}", grown / "cat1" / f"seed{seed}")
+        last = collect(grown)
+    assert last.table().equals(collect(sweep).table())
+    assert last.by_architecture().equals(collect(sweep).by_architecture())
+
+
+def test_missing_and_failed_jobs_are_shown_as_such(sweep: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(sweep, tmp_path / "small")
+    plan(copy, ["cat1/seed0", "cat1/seed1", "cat1/seed2", "sum60/seed0"])
+    results = copy / "cat1" / "seed1" / record.RESULTS
+    data = json.loads(results.read_text()) | {"status": "failed", "error": "it broke"}
+    results.write_text(json.dumps(data))
+    comparison = collect(copy)
+    status = {(r["arch"], r["seed"]): r["status"] for _, r in comparison.table().iterrows()}
+    assert status[("cat1", 1)] == "failed"
+    assert status[("cat1", 2)] == "missing"
+    assert status[("sum60", 0)] == "missing"
+    assert not comparison.complete
+    means = comparison.by_architecture().set_index("arch")
+    assert means.loc["cat1", "seeds"] == 1
+    assert means.loc["sum60", "seeds"] == 0
+
+
+def test_a_job_of_another_cache_is_named_and_left_out(sweep: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(sweep, tmp_path / "small")
+    other = write_small_cache(tmp_path / "other.h5", seed=5)
+    job(other, copy / "cat5" / "seed0", "arch=cat5", "recipe.epochs=1")
+    comparison = collect(copy)
+    assert [j.folder.parent.name for j in comparison.finished] == ["cat1", "cat1"]
+    assert len(comparison.problems) == 1
+    assert "cat5" in comparison.problems[0]
+    assert "another cache" in comparison.problems[0]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "absent", "flipped"])
+def test_damaged_statistics_are_named_and_left_out(
+    sweep: Path, tmp_path: Path, damage: str
+) -> None:
+    copy = shutil.copytree(sweep, tmp_path / "small")
+    path = copy / "cat1" / "seed0" / record.STATISTICS
+    data = bytearray(path.read_bytes())
+    if damage == "absent":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        data[-50] ^= 1
+        for i in range(len(data) // 2, len(data) // 2 + 64):
+            data[i] ^= 0xFF
+        path.write_bytes(data)
+    comparison = collect(copy)
+    assert comparison.jobs[0].status is Status.DAMAGED
+    assert len(comparison.finished) == 1
+    assert "statistics.h5" in comparison.problems[0]
+
+
+def test_a_plan_is_kept_when_more_is_planned(tmp_path: Path) -> None:
+    plan(tmp_path, ["a/seed0"])
+    plan(tmp_path, ["b/seed0", "a/seed0"])
+    assert [str(j.folder.relative_to(tmp_path)) for j in collect(tmp_path).jobs] == [
+        "a/seed0",
+        "b/seed0",
+    ]
+
+
+def test_no_sweep_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no such folder"):
+        collect(tmp_path / "nowhere")
+    with pytest.raises(RecordError, match="holds no job"):
+        collect(tmp_path)
+
+
+def test_an_unknown_protocol_lists_the_known(sweep: Path) -> None:
+    with pytest.raises(RecordError, match="It has: full"):
+        collect(sweep).table(protocol="eigen")

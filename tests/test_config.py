@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+
+from jrn_lightning import config
+from jrn_lightning.errors import ConfigError
+from jrn_lightning.models import JRN, is_loose
+from tests.jobs import ROOT, composed
+
+FILES = [
+    (group.name, file.stem)
+    for group in sorted((ROOT / "conf").iterdir())
+    if group.is_dir() and group.name != "hydra"
+    for file in sorted(group.glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize(("group", "name"), FILES)
+def test_every_configuration_composes_and_validates(
+    group: str, name: str, small_cache: Path
+) -> None:
+    cfg = composed(f"{group}={name}", f"data.cache={small_cache}")
+    config.check(cfg)
+    assert config.science(cfg)["arch"]["name"]
+
+
+@pytest.mark.parametrize("name", [name for group, name in FILES if group == "arch"])
+def test_every_architecture_instantiates_and_is_short(name: str) -> None:
+    cfg = composed(f"arch={name}")
+    arguments = config.plain(cfg.arch)
+    assert arguments.pop("name") == name
+    assert JRN({"a": 1, "b": 5}, **arguments).output_scale == 2
+    assert len((ROOT / "conf" / "arch" / f"{name}.yaml").read_text().splitlines()) < 10
+
+
+def test_the_paper_s_five_are_loose_and_coupled_as_it_says() -> None:
+    loose = {
+        name: is_loose(cfg.operation.name, cfg.fusion_channels)
+        for name in ("cat60", "sum60", "cat10", "cat5", "cat1")
+        for cfg in [composed(f"arch={name}").arch]
+    }
+    assert loose == {"cat60": True, "cat10": True, "sum60": False, "cat5": False, "cat1": False}
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("recipe.epoch=3", "epoch"),
+        ("recipe.epochs=many", "many"),
+        ("arch.operation=add", "concatenation"),
+        ("trainer.precision=float16", "bfloat16"),
+        ("evaluation.mute_value=one", "mean_map"),
+    ],
+)
+def test_a_wrong_key_type_or_value_is_refused_while_composing(override: str, told: str) -> None:
+    with pytest.raises((HydraException, OmegaConfBaseException)) as refused:
+        composed(override)
+    assert told in f"{refused.value} {refused.value.__cause__}"
+
+
+def test_an_unknown_architecture_lists_the_known_ones() -> None:
+    with pytest.raises(MissingConfigException, match=r"(?s)cat10.*cat60.*sum60"):
+        composed("arch=cat61")
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("recipe.learning_rate=0", "recipe.learning_rate is 0"),
+        ("recipe.epochs=-1", "recipe.epochs is -1"),
+        ("data.val_fraction=1.5", "data.val_fraction is 1.5"),
+        ("data.frame=[240]", "data.frame is"),
+        ("evaluation.protocols=[eigen2]", "eigen_fergus"),
+        ("trainer.accelerator=tpu", "auto, cpu, gpu"),
+        ("data.cache=nowhere.h5", "no such file"),
+        ("seed=-1", "seed is -1"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_by_name(
+    override: str, told: str, small_cache: Path
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        config.check(composed(f"data.cache={small_cache}", override))
+
+
+def test_a_missing_cache_tells_how_to_build_one() -> None:
+    with pytest.raises(ConfigError, match="jrn cache nyu"):
+        config.check(composed())
+
+
+def test_where_results_go_does_not_change_what_they_are(small_cache: Path) -> None:
+    base = config.science(composed(f"data.cache={small_cache}"))
+    other = composed(
+        "data.cache=elsewhere.h5", "logger=none", "output=x", "sweep=y", "data.num_workers=2"
+    )
+    assert config.science(other) == base
+    assert config.science(composed("seed=1")) != base
+    assert config.science(composed("arch.fusion_channels=59")) != base
