@@ -13,7 +13,7 @@ SWEEP  := arch=cat60,sum60,cat10,cat5,cat1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup format lint type test test-slow check run sweep bench clean distclean
+.PHONY: help setup format lint type test test-slow test-gpu check run sweep bench clean distclean
 
 help:  ## print this list
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test: $(STAMP)  ## the tests and the examples in docstrings, but the slow ones
 
 test-slow: $(STAMP)  ## the slow tests
 	$(PYTEST) -m slow $(ARGS)
+
+test-gpu: $(STAMP)  ## the tests that need a GPU
+	$(PYTEST) -m gpu $(ARGS)
 
 check: lint type test  ## what a change has to pass
 

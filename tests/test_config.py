@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.errors import HydraException, MissingConfigException
@@ -8,7 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from jrn_lightning import config
 from jrn_lightning.errors import ConfigError
-from jrn_lightning.models import JRN, is_loose
+from jrn_lightning.evaluation import PROTOCOLS
+from jrn_lightning.models import INITIALIZATIONS, JRN, MUTE_VALUES, OPERATIONS, is_loose
+from jrn_lightning.task import SCHEDULES
 from tests.jobs import ROOT, composed
 
 FILES = [
@@ -100,3 +105,19 @@ def test_where_results_go_does_not_change_what_they_are(small_cache: Path) -> No
     assert config.science(other) == base
     assert config.science(composed("seed=1")) != base
     assert config.science(composed("arch.fusion_channels=59")) != base
+
+
+def test_the_choices_are_those_that_are_implemented() -> None:
+    def names(enumeration: Any) -> list[str]:
+        return [choice.name for choice in enumeration]
+
+    assert names(config.Operation) == list(OPERATIONS)
+    assert names(config.Initialization) == list(INITIALIZATIONS)
+    assert names(config.Mute) == [m.name for m in MUTE_VALUES]
+    assert names(config.Schedule) == list(SCHEDULES)
+    assert tuple(PROTOCOLS) == config.PROTOCOLS
+
+
+def test_composing_does_not_import_torch() -> None:
+    code = "import sys, jrn_lightning.sweep.main; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,19 +15,19 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from jrn_lightning.errors import ConfigError
-from jrn_lightning.evaluation.protocols import PROTOCOLS
-from jrn_lightning.models import INITIALIZATIONS, MUTE_VALUES, OPERATIONS
-from jrn_lightning.task import SCHEDULES
 
-# Enumerations list their choices in the error that a wrong value gives.
-Operation = Enum("Operation", {name: name for name in OPERATIONS})  # type: ignore[misc]
-Initialization = Enum("Initialization", {n: n for n in INITIALIZATIONS})  # type: ignore[misc]
-Mute = Enum("Mute", {m.name: m.name for m in MUTE_VALUES})  # type: ignore[misc]
-Schedule = Enum("Schedule", {name: name for name in SCHEDULES})  # type: ignore[misc]
+# Enumerations list their choices in the error that a wrong value gives. They repeat names from
+# the packages that implement them, because importing those takes seconds that a typo should not
+# cost; a test holds the two together.
+Operation = Enum("Operation", ["concatenation", "sum", "product", "maximum", "gate"])
+Initialization = Enum("Initialization", ["xavier", "gaussian", "pytorch"])
+Mute = Enum("Mute", ["zero", "mean_map", "constant", "other_image", "noise"])
+Schedule = Enum("Schedule", ["cosine", "constant"])
 Precision = Enum("Precision", ["auto", "float32", "bfloat16"])
 MemoryFormat = Enum("MemoryFormat", ["auto", "contiguous", "channels_last"])
 LoggerKind = Enum("LoggerKind", ["wandb", "csv", "none"])
 WandbMode = Enum("WandbMode", ["auto", "online", "offline"])
+PROTOCOLS = ("full", "eigen", "eigen_fergus")
 
 
 @dataclass

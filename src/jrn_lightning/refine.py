@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,59 +62,80 @@ def load_network(path: Path) -> TrainedNetwork:
     Raises:
         CheckpointError: missing, damaged, foreign, or weights that do not fit the architecture.
     """
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such checkpoint. A job keeps its own as checkpoints/last.ckpt."
-        )
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint, or holds more than tensors and plain values and is not "
-            "loaded because that could run foreign code. Use a checkpoint that run.py wrote."
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({error}). Is it complete?"
-        ) from error
+    checkpoint = _read(path)
     about = checkpoint.get("jrn") if isinstance(checkpoint, dict) else None
     if not isinstance(about, dict) or about.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(
             f"{path} is a checkpoint of something else (no {CHECKPOINT_FORMAT} in it). Use one "
             "that run.py wrote."
         )
-    if about["version"] != CHECKPOINT_VERSION:
+    if about.get("version") != CHECKPOINT_VERSION:
         raise CheckpointError(
-            f"{path} has version {about['version']}, this package reads {CHECKPOINT_VERSION}. "
+            f"{path} has version {about.get('version')}, this package reads {CHECKPOINT_VERSION}. "
             "Train again, or use the package that wrote it."
         )
-    import_plugins(about["plugins"])
-    network = JRN(**about["network"])
-    prefix = "network."
-    weights = {
-        k.removeprefix(prefix): v
-        for k, v in checkpoint["state_dict"].items()
-        if k.startswith(prefix)
-    }
+    try:
+        import_plugins(about["plugins"])
+        network = JRN(**about["network"])
+        modalities = {
+            name: Modality.create(m["kind"], name, m["attributes"])
+            for name, m in about["modalities"].items()
+        }
+        height, width = about["frame"]
+        name = str(about["name"])
+        prefix = "network."
+        weights = {
+            k.removeprefix(prefix): v
+            for k, v in checkpoint["state_dict"].items()
+            if k.startswith(prefix)
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} does not tell how to build its network ({type(error).__name__}: {error}). "
+            "Use one that run.py wrote."
+        ) from error
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path}: the weights are not those of the architecture {about['name']!r} that it "
+            f"{path}: the weights are not those of the architecture {name!r} that it "
             f"names ({str(error).splitlines()[1].strip()})."
         ) from error
     return TrainedNetwork(
         network.eval(),
-        {
-            name: Modality.create(m["kind"], name, m["attributes"])
-            for name, m in about["modalities"].items()
-        },
-        (int(about["frame"][0]), int(about["frame"][1])),
-        str(about["name"]),
+        modalities,
+        (int(height), int(width)),
+        name,
         path,
         hashlib.sha256(path.read_bytes()).hexdigest(),
         {k: v for k, v in about.items() if k not in ("format", "version")},
     )
+
+
+def _read(path: Path) -> Any:
+    """The tensors and plain values of a checkpoint."""
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such checkpoint. A job keeps its own as checkpoints/last.ckpt."
+        )
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch.load does not look at the checksums
+            if damaged:
+                raise CheckpointError(f"{path} is damaged (in {damaged}). Copy it again.")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint, or holds more than tensors and plain values and is not "
+            "loaded because that could run foreign code. Use a checkpoint that run.py wrote."
+        ) from error
+    except JRNError:
+        raise
+    except Exception as error:  # damage and foreign files end in exceptions of many types
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({error}). Is it complete?"
+        ) from error
 
 
 def require_same_modalities(trained: TrainedNetwork, cache: PredictionCache) -> None:

@@ -74,7 +74,7 @@ class JointRefinement(pl.LightningModule):
         self.val_statistics = ImageStatistics(tuple(self.modalities))
         self.test_statistics = ImageStatistics(tuple(self.modalities))
         self._regions: dict[tuple[Any, ...], Regions] = {}
-        self._running: dict[str, Tensor] = {}
+        self._forget()
 
     # -- the network ---------------------------------------------------------------------------
 
@@ -127,19 +127,24 @@ class JointRefinement(pl.LightningModule):
         return total
 
     def _note(self, losses: Mapping[str, Tensor]) -> None:
-        """Log means over ``log_every`` steps: a log call at every step would be felt."""
+        """Log means over the steps since the last log: a log call at every step would be felt."""
         for name, value in losses.items():
             known = self._running.get(name)
             value = value.detach()
             self._running[name] = value if known is None else known + value
+        self._noted += 1
         if (self.global_step + 1) % self.log_every == 0:
-            means = {f"train/{n}": x / self.log_every for n, x in self._running.items()}
+            means = {f"train/{n}": x / self._noted for n, x in self._running.items()}
             self.log_dict(means, batch_size=1)
-            self._running = {}
+            self._forget()
+
+    def _forget(self) -> None:
+        self._running: dict[str, Tensor] = {}
+        self._noted = 0
 
     def on_train_epoch_start(self) -> None:
         """An epoch's means never mix with the last one's, also where a run was resumed."""
-        self._running = {}
+        self._forget()
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum (Section IV-A), with the schedule if there is one."""

@@ -86,3 +86,33 @@ def test_help_lists_the_choices(small_cache: Path, tmp_path: Path) -> None:
     )
     for word in ("arch:", "cat60", "recipe:", "paper", "trainer:", "smoke"):
         assert word in result.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_test_every_frame_once(small_cache: Path, tmp_path: Path) -> None:
+    output = tmp_path / "runs"
+    result = run(
+        small_cache, output, "arch=cat1", "recipe.epochs=1", "trainer=ddp",
+        "trainer.accelerator=cpu", "sweep=ddp",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    data = _results(output / "ddp" / "cat1" / "seed0")
+    assert data["status"] == "finished"
+    assert data["frames"]["test"] == 6  # type: ignore[index]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib"])
+def test_jobs_side_by_side_make_one_comparison(
+    small_cache: Path, tmp_path: Path, launcher: str
+) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher}_launcher")
+    output = tmp_path / "runs"
+    result = run(
+        small_cache, output, "-m", f"hydra/launcher={launcher}", "arch=cat1,cat5",
+        "recipe.epochs=1", "seed=0,1",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    table = pd.read_csv(output / "nyu" / "comparison.csv")
+    assert {"cat1", "cat5"} <= set(table["arch"])
+    assert len(list((output / "nyu").glob("*/seed*/results.json"))) == 4

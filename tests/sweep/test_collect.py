@@ -8,8 +8,8 @@ import pytest
 
 from jrn_lightning.errors import RecordError
 from jrn_lightning.sweep import record
-from jrn_lightning.sweep.collect import collect, plan
-from jrn_lightning.sweep.record import Status
+from jrn_lightning.sweep.collect import collect
+from jrn_lightning.sweep.record import Status, plan
 from tests.caches import write_small_cache
 from tests.jobs import job
 

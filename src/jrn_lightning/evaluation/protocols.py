@@ -1,4 +1,4 @@
-"""Evaluation protocols: which pixels of a frame count (FACTS: crops differ between papers).
+"""Evaluation protocols: which pixels of a frame count (crops differ between papers).
 
 Crops are rows, then columns, half-open, 0-based, of a 480 × 640 frame.
 """

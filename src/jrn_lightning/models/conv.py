@@ -216,7 +216,7 @@ class _OneInput(torch.autograd.Function):
         padded = F.pad(x, (1, 1, 1, 1))
 
         def part(b: int, first: int, end: int) -> Tensor:
-            taps = weight.new_zeros(9, weight.shape[0])
+            taps: Tensor = weight.new_zeros(9, weight.shape[0])
             for start, stop in _rows(first, end, width):
                 shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
                 taps.addmm_(shifted.reshape(9, -1), g[b, start:stop].view(-1, g.shape[3]))

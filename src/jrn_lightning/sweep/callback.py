@@ -1,4 +1,4 @@
-"""The Hydra callback of ``run.py``: plan and check a sweep before it starts, compare after each job.
+"""The Hydra callback of ``run.py``: check a sweep before it starts, compare after each job.
 
 An exception inside a Hydra callback is only a warning, and ``on_multirun_end`` is not called when
 a job failed (Hydra 1.3.8). So a refusal leaves by SystemExit, and the comparison is made after
@@ -23,8 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from jrn_lightning import config as configuration
 from jrn_lightning.errors import JRNError
-from jrn_lightning.sweep.collect import plan
-from jrn_lightning.sweep.record import SWEPT, Status, is_main_process, job_folder
+from jrn_lightning.sweep.record import SWEPT, Status, is_main_process, job_folder, plan
 
 log = logging.getLogger(__name__)
 

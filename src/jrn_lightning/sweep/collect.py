@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,41 +15,7 @@ from jrn_lightning.errors import RecordError
 from jrn_lightning.evaluation import StatisticsTable
 from jrn_lightning.influence import Summary, summarize
 from jrn_lightning.keys import JOINT, UNTOUCHED
-from jrn_lightning.sweep.record import JobRecord, Status, write_json
-
-PLAN = "sweep.json"
-_PLAN_FORMAT = "jrn-sweep"
-
-
-def plan(sweep: Path, jobs: Sequence[str]) -> None:
-    """Note the jobs of a sweep before they run, so that missing ones are known.
-
-    Jobs of an earlier call with the same name are kept.
-
-    Args:
-        sweep: folder.
-        jobs: folders within it, ``<arch>/seed<k>``.
-    """
-    known = _planned(sweep)
-    write_json(
-        sweep / PLAN,
-        {
-            "format": _PLAN_FORMAT,
-            "version": 1,
-            "name": sweep.name,
-            "jobs": list(dict.fromkeys([*known, *jobs])),
-        },
-    )
-
-
-def _planned(sweep: Path) -> list[str]:
-    try:
-        data = json.loads((sweep / PLAN).read_text(encoding="utf-8"))
-        if data["format"] != _PLAN_FORMAT:
-            return []
-        return [str(job) for job in data["jobs"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []  # a sweep without a plan, or one whose plan was lost: what ran is there to see
+from jrn_lightning.sweep.record import JobRecord, Status, planned
 
 
 @dataclass
@@ -205,7 +170,7 @@ def collect(sweep: Path) -> Comparison:
     """
     if not sweep.is_dir():
         raise RecordError(f"{sweep}: no such folder. Give the folder of a sweep, as runs/nyu.")
-    folders = [sweep / job for job in _planned(sweep)]
+    folders = [sweep / job for job in planned(sweep)]
     seen = set(folders)
     folders += [
         p.parent for p in sorted(sweep.glob("*/seed*/results.json")) if p.parent not in seen

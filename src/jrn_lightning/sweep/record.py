@@ -15,13 +15,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jrn_lightning.errors import JRNError, RecordError
-from jrn_lightning.evaluation import StatisticsTable
+
+if TYPE_CHECKING:
+    from jrn_lightning.evaluation import StatisticsTable
 
 FORMAT = "jrn-job"
 VERSION = 1
+PLAN = "sweep.json"
+_PLAN_FORMAT = "jrn-sweep"
 RESULTS = "results.json"
 STATISTICS = "statistics.h5"
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
@@ -109,6 +113,37 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def plan(sweep: Path, jobs: Sequence[str]) -> None:
+    """Note the jobs of a sweep before they run, so that missing ones are known.
+
+    Jobs of an earlier call with the same name are kept.
+
+    Args:
+        sweep: folder.
+        jobs: folders within it, ``<arch>/seed<k>``.
+    """
+    write_json(
+        sweep / PLAN,
+        {
+            "format": _PLAN_FORMAT,
+            "version": VERSION,
+            "name": sweep.name,
+            "jobs": list(dict.fromkeys([*planned(sweep), *jobs])),
+        },
+    )
+
+
+def planned(sweep: Path) -> list[str]:
+    """The jobs that :func:`plan` noted, none where there is no plan that can be read."""
+    try:
+        data = json.loads((sweep / PLAN).read_text(encoding="utf-8"))
+        if data["format"] != _PLAN_FORMAT:
+            return []
+        return [str(job) for job in data["jobs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # a sweep without a plan, or one whose plan was lost: what ran is there to see
+
+
 @dataclass
 class JobRecord:
     """One job, as its folder tells.
@@ -154,6 +189,9 @@ class JobRecord:
         Raises:
             RecordError: missing or damaged.
         """
+        # PyTorch takes seconds to import, which planning and refusing a sweep should not cost.
+        from jrn_lightning.evaluation import StatisticsTable
+
         return StatisticsTable.load(self.folder / STATISTICS)
 
     def expect(self, wanted: str, science: Mapping[str, Any]) -> None:
