@@ -18,11 +18,11 @@ def task_for(cache: Path, frame: tuple[int, int] = (48, 64), **arguments: Any) -
     with PredictionCache(cache) as opened:
         modalities = opened.modalities
     channels = {m: modality.channels for m, modality in modalities.items()}
-    bias = {m: modality.output_bias(torch.tensor(3.0)) for m, modality in modalities.items()}
-    network = JRN(channels, output_bias=bias, **arguments)
+    arguments = {"residual": True, **arguments}
+    network = JRN(channels, **arguments)
     with torch.no_grad():
-        for m in ("depth",):  # metres, not to be clipped at 0 or 10
-            network.heads[m].weight.mul_(0.2)
+        for head in network.heads.values():  # outputs near the inputs, not to be clipped
+            head.weight.mul_(0.1)
     return JointRefinement(
         network.eval(),
         modalities,

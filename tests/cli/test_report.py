@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from jrn_lightning.cli import app
 from jrn_lightning.errors import ConfigError, JRNError, RecordError
-from jrn_lightning.sweep.collect import collect, plan
+from jrn_lightning.sweep.collect import collect
+from jrn_lightning.sweep.record import plan
 from tests.report.sweeps import make_sweep
 
 FILES = (

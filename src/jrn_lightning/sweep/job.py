@@ -444,7 +444,7 @@ def use_bfloat16(precision: str, accelerator: str) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     if accelerator == "gpu":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

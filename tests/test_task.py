@@ -1,0 +1,99 @@
+"""The joint loss, and the test pass over all inference setups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from jrn_lightning.data.datamodule import CacheDataModule
+from jrn_lightning.models import ConstantMean
+from jrn_lightning.task import JointRefinement
+from tests.checkpoints import task_for
+
+
+@pytest.fixture
+def task(small_cache: Path) -> JointRefinement:
+    return task_for(small_cache, fusion_channels=4)
+
+
+@pytest.fixture
+def data(small_cache: Path) -> CacheDataModule:
+    data = CacheDataModule(small_cache, batch_size=3)
+    data.setup()
+    return data
+
+
+def evaluated(task: JointRefinement, batches: list[Any]) -> dict[str, Any]:
+    task.on_test_epoch_start()
+    with torch.no_grad():
+        for i, batch in enumerate(batches):
+            task.test_step(batch, i)
+    return task.test_statistics.compute()[1]
+
+
+def test_the_joint_loss_is_equation_1(task: JointRefinement, data: CacheDataModule) -> None:
+    """In float64, pixel by pixel, over the n pixels that have both truths."""
+    batch = next(iter(data.train_dataloader()))
+    with torch.no_grad():
+        outputs = task(batch["input"])
+        found = sum(task.losses(outputs, batch["target"], batch["valid"]).values())
+    depth, label = (batch["target"][m].numpy() for m in ("depth", "semantic"))
+    z = outputs["semantic"].double().numpy()
+    refined = outputs["depth"].double().numpy()[:, 0]
+    known = np.argwhere((depth > 0) & (label != 255))
+    total = 0.0
+    for b, y, x in known:
+        truth = float(depth[b, y, x])
+        total += (refined[b, y, x] - truth) ** 2 / truth
+        probability = np.exp(z[b, :, y, x]) / np.exp(z[b, :, y, x]).sum()
+        total -= np.log(probability[label[b, y, x]])
+    assert len(known) < depth.size
+    assert float(found) == pytest.approx(total / len(known), rel=1e-5)
+
+
+def test_each_setup_is_one_row(task: JointRefinement, data: CacheDataModule) -> None:
+    """The untouched input, then the outputs with all inputs, and with either of them zero."""
+    batches = list(data.test_dataloader())
+    rows = evaluated(task, batches)
+    assert task.setups == ("input", "joint", "muted_depth", "muted_semantic")
+    for i, batch in enumerate(batches):
+        truth = batch["target"]["depth"].double()
+        known = truth > 0
+        given = batch["input"]
+        maps = [batch["untouched"]["depth"]]
+        for muted in (None, "depth", "semantic"):
+            inputs = {m: torch.zeros_like(x) if m == muted else x for m, x in given.items()}
+            with torch.no_grad():
+                output = task.network(inputs)["depth"]
+            maps.append(F.interpolate(output, truth.shape[-2:], mode="bilinear"))
+        for s, depth in enumerate(maps):
+            error = (depth[:, 0].double() - truth)[known]
+            n, abs_rel, sq_rel = rows["depth"][i, s, 0, :3]
+            assert n == known.sum()
+            assert abs_rel == pytest.approx(float((error.abs() / truth[known]).sum()), rel=1e-5)
+            assert sq_rel == pytest.approx(float((error**2 / truth[known]).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("value", ["zero", "constant"])
+@pytest.mark.parametrize("poisoned", ["depth", "semantic"])
+def test_what_a_muted_input_holds_is_in_no_statistic(
+    task: JointRefinement, data: CacheDataModule, poisoned: str, value: str
+) -> None:
+    if value == "constant":
+        task.mute_value = ConstantMean(data.input_statistics().mean)
+    batches = list(data.test_dataloader())[:2]
+    clean = evaluated(task, batches)
+    for batch in batches:
+        batch["input"][poisoned].fill_(torch.nan)
+    dirty = evaluated(task, batches)
+    row = task.setups.index(f"muted_{poisoned}")
+    for m in ("depth", "semantic"):
+        assert np.isfinite(dirty[m][:, row]).all()
+        assert (dirty[m][:, row] == clean[m][:, row]).all()
+        joint = task.setups.index("joint")
+        assert (np.nan_to_num(dirty[m][:, joint]) != clean[m][:, joint]).any()
