@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from jrn_lightning.data.cache import PredictionCache
+from jrn_lightning.data.dataset import CachedFrames
 from jrn_lightning.errors import CheckpointError, ConfigError, RecordError
 from jrn_lightning.evaluation import evaluate_inputs
 from jrn_lightning.refine import load_network, refine
@@ -351,3 +353,14 @@ def _with_blank_truth(source: Path, out: Path, rows: tuple[int, ...]) -> None:
                 maps = {m: split.prediction(m, i) for m in cache.modalities}
                 writer.write(name, i, predictions=maps, targets=targets)
     assert h5py.is_hdf5(out)
+
+
+def test_a_job_leaves_no_frames_in_memory(small_cache: Path, tmp_path: Path) -> None:
+    """A sweep runs its jobs in one process: what one keeps, all pay for."""
+
+    def held() -> int:
+        return sum(type(o) is CachedFrames for o in gc.get_objects())
+
+    before = held()
+    job(small_cache, tmp_path, "arch=cat1", "recipe.epochs=1")
+    assert held() == before

@@ -66,6 +66,15 @@ def run_job(cfg: DictConfig, folder: Path | None = None) -> dict[str, Any]:
     Raises:
         JRNError: a mistake of the user's; recorded, unless the folder belongs to another job.
     """
+    try:
+        return _run_job(cfg, folder)
+    finally:
+        # Trainer, task and data refer to each other in circles; without this a sweep in one
+        # process would hold the frames of every job that it has run.
+        gc.collect()
+
+
+def _run_job(cfg: DictConfig, folder: Path | None) -> dict[str, Any]:
     folder = folder or Path(HydraConfig.get().runtime.output_dir)
     # A further process of a distributed strategy composes from the saved, untyped configuration.
     cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(configuration.Config), cfg))
@@ -91,9 +100,6 @@ def run_job(cfg: DictConfig, folder: Path | None = None) -> dict[str, Any]:
             job.run()
     finally:
         data.cache.close()
-        # Trainer, task and data refer to each other in circles; without this a sweep in one
-        # process would hold the frames of every job that it has run.
-        gc.collect()
     return job.results
 
 
