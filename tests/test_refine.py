@@ -155,11 +155,22 @@ def test_what_does_not_fit_together(
         load_network(tmp_path / "odd.ckpt")
 
 
-def test_a_plugin_that_is_not_there_is_named(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_cannot_import_a_module(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "surprise.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
     content = torch.load(checkpoint, weights_only=True)
-    content["jrn"]["plugins"] = ["no.such.module"]
+    content["jrn"]["plugins"] = ["surprise"]
     torch.save(content, tmp_path / "plugin.ckpt")
-    with pytest.raises(ConfigError, match=r"no\.such\.module"):
+    assert load_network(tmp_path / "plugin.ckpt").name
+
+
+def test_a_modality_that_no_plugin_defines_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["jrn"]["modalities"]["depth"]["kind"] = "sonar"
+    torch.save(content, tmp_path / "plugin.ckpt")
+    with pytest.raises(ConfigError, match=r"sonar.*--plugin"):
         load_network(tmp_path / "plugin.ckpt")
 
 

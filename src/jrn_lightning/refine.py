@@ -19,7 +19,7 @@ from jrn_lightning.data.dataset import CachedFrames
 from jrn_lightning.data.grid import AREA, Grid
 from jrn_lightning.errors import CheckpointError, JRNError
 from jrn_lightning.keys import TRAIN, VAL
-from jrn_lightning.modalities import Modality, import_plugins
+from jrn_lightning.modalities import Modality
 from jrn_lightning.models import JRN
 from jrn_lightning.task import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
 
@@ -56,8 +56,9 @@ class TrainedNetwork:
 def load_network(path: Path) -> TrainedNetwork:
     """Build the network of a checkpoint.
 
-    Only tensors and plain values are read (``weights_only=True``): a checkpoint from elsewhere
-    cannot run code.
+    Only tensors and plain values are read (``weights_only=True``), and no module that the file
+    names is imported: a checkpoint from elsewhere cannot run code. Plug-ins that define its
+    modalities have to be imported before.
 
     Raises:
         CheckpointError: missing, damaged, foreign, or weights that do not fit the architecture.
@@ -75,7 +76,6 @@ def load_network(path: Path) -> TrainedNetwork:
             "Train again, or use the package that wrote it."
         )
     try:
-        import_plugins(about["plugins"])
         network = JRN(**about["network"])
         modalities = {
             name: Modality.create(m["kind"], name, m["attributes"])

@@ -375,6 +375,9 @@ def test_an_existing_file_is_replaced_only_by_force(tmp_path: Path) -> None:
 
 def _build_until(path: Path, marker: Path) -> None:
     """Write one frame of two, say so, and wait to be stopped."""
+    # Under nohup, or in a shell's background, these are ignored, and the writer respects that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with CacheWriter(path, modalities=modalities(), frame=FRAME) as writer:
         writer.add_split(
             "train",

@@ -16,7 +16,7 @@ import torch
 
 from jrn_lightning.data.cache import PredictionCache
 from jrn_lightning.data.dataset import CachedFrames
-from jrn_lightning.errors import CheckpointError, ConfigError, RecordError
+from jrn_lightning.errors import CheckpointError, ConfigError, JRNError, RecordError
 from jrn_lightning.evaluation import evaluate_inputs
 from jrn_lightning.refine import load_network, refine
 from jrn_lightning.sweep import job as jobs
@@ -311,6 +311,10 @@ def test_partners_are_of_another_scene_and_each_is_used_once() -> None:
         partner = jobs.partners(scenes, seed)
         assert sorted(partner) == list(range(len(scenes)))
         assert all(scenes[i] != scenes[j] for i, j in enumerate(partner))
+    one_large = ["a"] * 5 + ["b", "c", "c"]
+    for seed in range(20):
+        partner = jobs.partners(one_large, seed)
+        assert all(one_large[i] != one_large[j] for i, j in enumerate(partner) if i >= 5)
     with pytest.raises(ConfigError, match="at least two"):
         jobs.partners(["a"], 0)
 
@@ -364,3 +368,11 @@ def test_a_job_leaves_no_frames_in_memory(small_cache: Path, tmp_path: Path) -> 
     before = held()
     job(small_cache, tmp_path, "arch=cat1", "recipe.epochs=1")
     assert held() == before
+
+
+def test_a_training_that_diverges_fails_and_says_so(small_cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(JRNError, match=r"diverged.*recipe\.learning_rate"):
+        job(
+            small_cache, tmp_path, "recipe=paper", "recipe.epochs=1", "recipe.learning_rate=1e6"
+        )  # fmt: skip
+    assert JobRecord.read(tmp_path).status is Status.FAILED

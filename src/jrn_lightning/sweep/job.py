@@ -358,6 +358,13 @@ class _Job:
             task.modalities,
             values,
         )
+        broken = [m for m, value in values.items() if not np.isfinite(value).all()]
+        if broken:
+            raise JRNError(
+                f"the outputs for {', '.join(broken)} are not finite: the training diverged. Lower "
+                f"recipe.learning_rate (now {self.cfg.recipe.learning_rate:g}) or set "
+                "recipe.clip_norm=1, with overwrite=true."
+            )
         if trainer.is_global_zero:
             table.save(self.folder / records.STATISTICS)
         self.seconds["test"] = time.perf_counter() - start
@@ -434,8 +441,10 @@ def partners(scenes: list[str], seed: int) -> np.ndarray:
     order = np.argsort(rng.permutation(len(names))[scene], kind="stable")
     largest = int(np.bincount(scene).max())
     # A shift by at least the largest scene, and by at most n less that, leaves every scene.
-    low, high = (largest, n - largest) if 2 * largest <= n else (1, n - 1)
-    shift = int(rng.integers(low, high + 1))
+    if 2 * largest <= n:
+        shift = int(rng.integers(largest, n - largest + 1))
+    else:  # the largest scene must meet itself; these two shifts spare all others
+        shift = int(rng.choice([s for s in (largest, n - largest) if 0 < s < n] or [1]))
     partner = np.empty(n, np.int64)
     partner[order] = np.roll(order, -shift)
     return partner
