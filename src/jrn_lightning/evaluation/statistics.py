@@ -90,7 +90,8 @@ class StatisticsTable:
             RecordError: missing, damaged or foreign file.
         """
         try:
-            with h5py.File(path, "r") as file:
+            # Unlocked, as caches are opened: HDF5 refuses one file under two ways of locking.
+            with h5py.File(path, "r", locking=False) as file:
                 found = (_text(file, "format"), file.attrs.get("version"))
                 if found != (FORMAT, VERSION):
                     raise RecordError(
