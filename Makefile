@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target that needs it builds from constraints.txt.
 VENV   ?= .venv
-EXTRAS ?= dev,joblib,slurm
+EXTRAS ?= dev,pretrained,joblib,slurm
 ARGS   ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -14,12 +14,15 @@ SWEEP  := arch=cat60,sum60,cat10,cat5,cat1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup format lint type test test-slow test-gpu check run sweep bench clean distclean
+# The rooms that come with the project, unless CACHE names another prediction cache.
+DATA   := $(if $(CACHE),data=nyu data.cache='$(CACHE)',data=rooms)
 
 help:  ## print this list
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  ARGS='…' is passed on, CACHE=nyu.h5 names a prediction cache, EXTRAS=$(EXTRAS)"
 	@echo "  and PYTHON=$(PYTHON) are what setup uses. For example:"
+	@echo "    make sweep ARGS='seed=0,1,2'"
 	@echo "    make sweep CACHE=nyu.h5 ARGS='seed=0,1,2 trainer=gpu'"
 	@echo "    make test ARGS='tests/influence -k bootstrap'"
 
@@ -55,18 +58,16 @@ test-gpu: $(STAMP)  ## the tests that need a GPU
 
 check: lint type test  ## what a change has to pass
 
-run: $(STAMP) need-cache  ## one job: CACHE=nyu.h5, ARGS='arch=sum60 seed=1'
-	$(BIN)/python run.py data.cache='$(CACHE)' $(ARGS)
+run: $(STAMP) need-cache  ## one job, on the rooms or CACHE=nyu.h5; ARGS='arch=sum60 seed=1'
+	$(BIN)/python run.py $(DATA) $(ARGS)
 
-sweep: $(STAMP) need-cache  ## the five architectures and their comparison: CACHE=nyu.h5
-	$(BIN)/python run.py -m $(SWEEP) data.cache='$(CACHE)' $(ARGS)
+sweep: $(STAMP) need-cache  ## the five architectures and their comparison, likewise
+	$(BIN)/python run.py -m $(SWEEP) $(DATA) $(ARGS)
 
 .PHONY: need-cache
-need-cache: $(STAMP)
-	@test -n "$(CACHE)" || { echo "make: name a prediction cache with CACHE=FILE. To build one from NYU Depth v2:"; \
-		echo "  $(BIN)/jrn cache nyu --frames DIR --depth FILE --semantic FILE --out nyu.h5"; \
-		echo "  $(BIN)/jrn cache nyu --help    # also from the official .mat file"; exit 2; } >&2
-	@test -f "$(CACHE)" || { echo "make: CACHE=$(CACHE): there is no such file" >&2; exit 2; }
+need-cache:
+	@test -z "$(CACHE)" || test -f "$(CACHE)" || \
+		{ echo "make: CACHE=$(CACHE): there is no such file" >&2; exit 2; }
 
 bench: $(STAMP)  ## measure ratios and the machine's limits into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -26,7 +26,7 @@ def composed(*overrides: str) -> DictConfig:
 
 def job(cache: Path, folder: Path, *overrides: str) -> dict[str, Any]:
     """Run a job of a few seconds in this process."""
-    return run_job(composed(f"data.cache={cache}", *SMALL, *overrides), folder)
+    return run_job(composed("data=nyu", f"data.cache={cache}", *SMALL, *overrides), folder)
 
 
 def command(cache: Path, output: Path, *arguments: str) -> list[str]:
@@ -35,6 +35,7 @@ def command(cache: Path, output: Path, *arguments: str) -> list[str]:
         sys.executable,
         str(ROOT / "run.py"),
         *arguments,
+        "data=nyu",
         f"data.cache={cache}",
         f"output={output}",
         *SMALL,

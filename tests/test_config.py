@@ -28,7 +28,8 @@ FILES = [
 def test_every_configuration_composes_and_validates(
     group: str, name: str, small_cache: Path
 ) -> None:
-    cfg = composed(f"{group}={name}", f"data.cache={small_cache}")
+    data = [] if group == "data" else ["data=cache"]
+    cfg = composed(*data, f"{group}={name}", f"data.cache={small_cache}")
     config.check(cfg)
     assert config.science(cfg)["arch"]["name"]
 
@@ -89,12 +90,28 @@ def test_a_value_that_cannot_work_is_refused_by_name(
     override: str, told: str, small_cache: Path
 ) -> None:
     with pytest.raises(ConfigError, match=told):
-        config.check(composed(f"data.cache={small_cache}", override))
+        config.check(composed("data=nyu", f"data.cache={small_cache}", override))
 
 
 def test_a_missing_cache_tells_how_to_build_one() -> None:
     with pytest.raises(ConfigError, match="jrn cache nyu"):
-        config.check(composed())
+        config.check(composed("data=nyu"))
+
+
+def test_the_rooms_need_no_cache_and_their_settings_are_checked() -> None:
+    cfg = composed("single_task@data.single_task=efficientnet_lite0")
+    config.check(cfg)
+    assert cfg.data.single_task.encoder == "efficientnet_lite0"
+    with pytest.raises(ConfigError, match=r"single_task\.folds is 1"):
+        config.check(composed("data.single_task.folds=1"))
+    with pytest.raises(ConfigError, match=r"data\.single_task is not set"):
+        config.check(composed("data.single_task=null"))
+
+
+def test_the_rooms_of_the_configuration_are_those_of_the_renderer() -> None:
+    from jrn_lightning.data.rooms import RoomsSpec
+
+    assert config.plain(composed().data.rooms) == vars(RoomsSpec())
 
 
 def test_where_results_go_does_not_change_what_they_are(small_cache: Path) -> None:

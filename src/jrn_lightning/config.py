@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.single_task.settings import SETTINGS, SingleTaskSettings
 
 # Enumerations list their choices in the error that a wrong value gives. They repeat names from
 # the packages that implement them, because importing those takes seconds that a typo should not
@@ -49,11 +50,25 @@ class ArchConfig:
 
 
 @dataclass
+class RoomsConfig:
+    """Arguments of ``data.rooms.RoomsSpec``."""
+
+    seed: int = 0
+    train_rooms: int = 64
+    test_rooms: int = 24
+    views: int = 4
+    height: int = 240
+    width: int = 320
+
+
+@dataclass
 class DataConfig:
-    """Arguments of ``data.CacheDataModule``."""
+    """Arguments of ``data.CacheDataModule``, and what its cache is built from if it can be."""
 
     name: str = MISSING
-    cache: str = MISSING
+    cache: str | None = None
+    rooms: RoomsConfig | None = None
+    single_task: SingleTaskSettings | None = None
     frame: list[int] | None = None
     modalities: list[str] | None = None
     plugins: list[str] = field(default_factory=list)
@@ -83,7 +98,7 @@ class RecipeConfig:
 class EvaluationConfig:
     """What the test pass measures."""
 
-    protocols: list[str] = field(default_factory=lambda: ["full"])
+    protocols: list[str] | None = None
     mute_value: Mute = MISSING
     mute_seed: int = 0
     resamples: int = 10_000
@@ -133,7 +148,10 @@ class Config:
 
 def register() -> None:
     """Make the schema known to Hydra; call before composing."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for name, settings in SETTINGS.items():  # also the choices of `jrn cache --single-task`
+        store.store(group="single_task", name=name, node=settings)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -150,10 +168,11 @@ def check(cfg: DictConfig) -> None:
         ConfigError: names the key, the value and what it may be.
     """
     missing = sorted(OmegaConf.missing_keys(cfg))
-    if "data.cache" in missing:
+    rooms = cfg.data.rooms is not None
+    if "data.cache" in missing or (not rooms and cfg.data.cache is None):
         raise ConfigError(
             "data.cache is not set. Give a prediction cache: data.cache=nyu.h5; "
-            "`jrn cache nyu --help` tells how to build one."
+            "`jrn cache nyu --help` tells how to build one. data=rooms needs none."
         )
     if missing:
         raise ConfigError(f"{', '.join(missing)} is not set and has no default.")
@@ -189,11 +208,11 @@ def check(cfg: DictConfig) -> None:
     frame = cfg.data.frame
     if frame is not None and (len(frame) != 2 or any(side < 1 for side in frame)):
         raise ConfigError(f"data.frame is {list(frame)}: give height and width, as [240,320].")
-    unknown = [p for p in cfg.evaluation.protocols if p not in PROTOCOLS]
-    if unknown or not cfg.evaluation.protocols:
+    protocols = cfg.evaluation.protocols
+    if protocols is not None and (not protocols or set(protocols) - set(PROTOCOLS)):
         raise ConfigError(
-            f"evaluation.protocols is {list(cfg.evaluation.protocols)}. "
-            f"Choose from: {', '.join(PROTOCOLS)}."
+            f"evaluation.protocols is {list(protocols)}. Choose from: {', '.join(PROTOCOLS)}; "
+            "null for all that fit the frame."
         )
     accelerators = ("auto", "cpu", "gpu")
     if cfg.trainer.accelerator not in accelerators:
@@ -201,7 +220,15 @@ def check(cfg: DictConfig) -> None:
             f"trainer.accelerator is {cfg.trainer.accelerator!r}. "
             f"Choose from: {', '.join(accelerators)}."
         )
-    if not Path(cfg.data.cache).exists():
+    if rooms:
+        settings = cfg.data.single_task
+        if settings is None:
+            raise ConfigError(
+                "data.single_task is not set: data.rooms needs networks to predict its frames. "
+                f"Give +single_task@data.single_task={next(iter(SETTINGS))}."
+            )
+        cast(SingleTaskSettings, OmegaConf.to_object(settings)).check()
+    elif not Path(cfg.data.cache).exists():
         raise ConfigError(
             f"data.cache is {cfg.data.cache!r}: no such file (from {Path.cwd()}). "
             "`jrn cache nyu --help` tells how to build one."
@@ -217,7 +244,7 @@ def science(cfg: DictConfig) -> dict[str, Any]:
     values = plain(cfg)
     for key in ("logger", "sweep", "output", "overwrite"):
         del values[key]
-    for key in ("cache", "memory_limit_gib", "num_workers"):
+    for key in ("cache", "rooms", "single_task", "memory_limit_gib", "num_workers"):
         del values["data"][key]
     for key in ("progress", "accelerator", "strategy", "threads"):
         del values["trainer"][key]

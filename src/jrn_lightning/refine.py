@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from jrn_lightning.keys import TRAIN, VAL
 from jrn_lightning.modalities import Modality
 from jrn_lightning.models import JRN
 from jrn_lightning.task import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
+from jrn_lightning.weights import read_checkpoint
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
@@ -63,7 +62,7 @@ def load_network(path: Path) -> TrainedNetwork:
     Raises:
         CheckpointError: missing, damaged, foreign, or weights that do not fit the architecture.
     """
-    checkpoint = _read(path)
+    checkpoint = read_checkpoint(path)
     about = checkpoint.get("jrn") if isinstance(checkpoint, dict) else None
     if not isinstance(about, dict) or about.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(
@@ -110,32 +109,6 @@ def load_network(path: Path) -> TrainedNetwork:
         hashlib.sha256(path.read_bytes()).hexdigest(),
         {k: v for k, v in about.items() if k not in ("format", "version")},
     )
-
-
-def _read(path: Path) -> Any:
-    """The tensors and plain values of a checkpoint."""
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such checkpoint. A job keeps its own as checkpoints/last.ckpt."
-        )
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # torch.load does not look at the checksums
-            if damaged:
-                raise CheckpointError(f"{path} is damaged (in {damaged}). Copy it again.")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint, or holds more than tensors and plain values and is not "
-            "loaded because that could run foreign code. Use a checkpoint that run.py wrote."
-        ) from error
-    except JRNError:
-        raise
-    except Exception as error:  # damage and foreign files end in exceptions of many types
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({error}). Is it complete?"
-        ) from error
 
 
 def require_same_modalities(trained: TrainedNetwork, cache: PredictionCache) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from jrn_lightning.data.cache import CacheSplit, PredictionCache
 from jrn_lightning.data.dataset import CachedFrames, nearest_rows
-from tests.caches import SEMANTIC_GRID
+from tests.caches import SEMANTIC_GRID, write_small_cache
 
 FRAME = (48, 64)
 
@@ -186,3 +187,34 @@ def test_a_selection_is_those_frames(train: CacheSplit, resident: bool) -> None:
     assert len(part) == 2
     assert same(part[0], some[2])
     assert same(part[1], some[0])
+
+
+def test_a_selection_shares_what_is_resident(train: CacheSplit) -> None:
+    some = frames(train, 8, 1, 4, 6, resident=True)
+    part = some.select([3, 0]).select([1, 0])
+    assert same(part[0], some[0])
+    assert same(part[1], some[3])
+    for m in ("depth", "semantic"):
+        assert part._predictions[m].data_ptr() == some._predictions[m].data_ptr()
+        assert part._targets[m].data_ptr() == some._targets[m].data_ptr()
+    assert part.nbytes == some.nbytes
+    assert some.select([]).nbytes == some.nbytes
+    assert len(some.select([])) == 0
+
+
+@pytest.mark.parametrize("target_size", [(24, 32), FRAME])
+def test_loading_takes_little_more_memory_than_the_frames(
+    tmp_path: Path, target_size: tuple[int, int]
+) -> None:
+    """Lists and copies of whole splits would double it."""
+    path = write_small_cache(tmp_path / "c.h5", train=80, test=0, predict=0, images=False)
+    with PredictionCache(path) as cache:
+        split = cache.split("train")
+        frames(split, 0, target_size=target_size, resident=True)  # what is only made once
+        tracemalloc.start()
+        try:
+            resident = frames(split, target_size=target_size, resident=True)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert resident.nbytes <= peak < 1.2 * resident.nbytes

@@ -14,7 +14,9 @@ from PIL import Image
 
 from jrn_lightning.data.cache import PredictionCache, check
 from jrn_lightning.data.labels import STRUCTURAL5, WANG5, LabelSpace, nyu40_of_raw
-from jrn_lightning.data.nyu import DEPTH, SEMANTIC, DataSet, FrameFolder, Input, LabeledMat, build
+from jrn_lightning.data.build import Input, build
+from jrn_lightning.data.frames import DataSet
+from jrn_lightning.data.nyu import DEPTH, SEMANTIC, FrameFolder, LabeledMat
 from jrn_lightning.data.nyu import modalities as nyu_modalities
 from jrn_lightning.data.sources import PredictionSource, open_source
 from jrn_lightning.errors import CacheError
@@ -139,7 +141,7 @@ def test_the_folder_becomes_a_cache(folder: Path, tmp_path: Path) -> None:
     data = FrameFolder(folder, WANG5)
     inputs = open_all(write_predictions(tmp_path, data), data)
     done: list[None] = []
-    build(data, inputs, WANG5, tmp_path / "a.h5", advance=lambda: done.append(None))
+    build(data, inputs, tmp_path / "a.h5", advance=lambda: done.append(None))
     assert len(done) == FRAMES
     with PredictionCache(tmp_path / "a.h5") as cache:
         assert check(cache) == []
@@ -235,7 +237,7 @@ def test_a_faulty_folder_is_refused_by_name(
     inputs = open_all(write_predictions(tmp_path, data), data)
     change(folder)
     with pytest.raises(CacheError, match=message):
-        build(FrameFolder(folder, WANG5), inputs, WANG5, tmp_path / "a.h5")
+        build(FrameFolder(folder, WANG5), inputs, tmp_path / "a.h5")
     assert not list(tmp_path.glob("a.h5*"))
 
 
@@ -257,7 +259,7 @@ def test_the_matlab_file_becomes_a_cache(
     splits = write_splits(tmp_path / "splits.mat", TRAIN, TEST)
     data = LabeledMat(path, splits, space, raw_depth=raw_depth)
     inputs = open_all(write_predictions(tmp_path, data), data)
-    build(data, inputs, space, tmp_path / "a.h5")
+    build(data, inputs, tmp_path / "a.h5")
     with PredictionCache(tmp_path / "a.h5") as cache:
         assert check(cache) == []
         assert cache.frame == SIZE
@@ -293,7 +295,7 @@ def test_the_matlab_file_is_read_frame_by_frame(tmp_path: Path) -> None:
     paths = {DEPTH: tmp_path / "depth.npz", SEMANTIC: tmp_path / "semantic.npz"}
     inputs = open_all(paths, data)
     tracemalloc.start()
-    build(data, inputs, WANG5, tmp_path / "a.h5")
+    build(data, inputs, tmp_path / "a.h5")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < total / 8
@@ -353,7 +355,7 @@ def test_a_faulty_matlab_file_is_refused(
     data.close()
     change(tmp_path)
     with pytest.raises(CacheError, match=message):
-        build(LabeledMat(tmp_path / "nyu.mat", splits, WANG5), inputs, WANG5, tmp_path / "a.h5")
+        build(LabeledMat(tmp_path / "nyu.mat", splits, WANG5), inputs, tmp_path / "a.h5")
     assert not list(tmp_path.glob("a.h5*"))
 
 
@@ -366,14 +368,14 @@ def test_small_overshoots_are_clipped_and_counted(folder: Path, tmp_path: Path) 
     depth = np.load(paths[DEPTH])["depth"]
     depth[2, 0, :3] = 10.75
     np.savez(paths[DEPTH], depth=depth, index=np.arange(1, FRAMES + 1))
-    build(data, open_all(paths, data), WANG5, tmp_path / "a.h5")
+    build(data, open_all(paths, data), tmp_path / "a.h5")
     with PredictionCache(tmp_path / "a.h5") as cache:
         assert cache.notes["clipped"].startswith("3 samples")
         assert cache.split("train").prediction(DEPTH, 0).max() == 10
     depth[2, 0, 0] = 12.5
     np.savez(paths[DEPTH], depth=depth, index=np.arange(1, FRAMES + 1))
     with pytest.raises(CacheError, match=r"frame '0003'.*12\.5 m"):
-        build(data, open_all(paths, data), WANG5, tmp_path / "b.h5")
+        build(data, open_all(paths, data), tmp_path / "b.h5")
 
 
 def test_missing_frames_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -382,10 +384,10 @@ def test_missing_frames_are_refused(folder: Path, tmp_path: Path) -> None:
     maps = np.load(paths[DEPTH])["depth"]
     np.savez(paths[DEPTH], depth=maps[:7], index=np.arange(1, 8))
     with pytest.raises(CacheError, match=r"depth\.npz lacks depth.* 2 of 9 frames.*0008"):
-        build(data, open_all(paths, data), WANG5, tmp_path / "a.h5")
+        build(data, open_all(paths, data), tmp_path / "a.h5")
     np.savez(paths[DEPTH], depth=maps[:7])
     with pytest.raises(CacheError, match=r"of 7 frames.*frames up to 9.*'index'"):
-        build(data, open_all(paths, data), WANG5, tmp_path / "a.h5")
+        build(data, open_all(paths, data), tmp_path / "a.h5")
 
 
 def test_classes_in_another_order_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -399,8 +401,8 @@ def test_classes_in_another_order_are_refused(folder: Path, tmp_path: Path) -> N
             classes=["Vertical", "Ground", "Ceiling", "Furniture", "Object"],
         )
     paths[SEMANTIC] = tmp_path / "other.npz"
-    with pytest.raises(CacheError, match=r"predicts Vertical, Ground.*'wang5' has Ground"):
-        build(data, open_all(paths, data), WANG5, tmp_path / "a.h5")
+    with pytest.raises(CacheError, match=r"predicts Vertical, Ground.*has Ground"):
+        build(data, open_all(paths, data), tmp_path / "a.h5")
 
 
 class Ramps:
@@ -425,7 +427,7 @@ class Ramps:
         return f"scene{number // 3}"
 
     def read(self, number: int, *, image: bool = True, targets: bool = True) -> Any:
-        from jrn_lightning.data.nyu import Frame
+        from jrn_lightning.data.frames import Frame
 
         return Frame(np.zeros((*SIZE, 3), np.uint8) if image else None, self.truth[number])
 
@@ -445,18 +447,18 @@ def test_predictions_in_another_order_are_refused(tmp_path: Path, wrong: str, or
     ((key, maps),) = np.load(paths[wrong]).items()
     np.savez(paths[wrong], **{key: maps[ORDERS[order]]})
     with pytest.raises(CacheError, match=f"{wrong} predictions.*another order"):
-        build(data, open_all(paths, data), WANG5, tmp_path / "a.h5", images=False)
+        build(data, open_all(paths, data), tmp_path / "a.h5", images=False)
 
 
 def test_with_an_index_any_order_will_do(tmp_path: Path) -> None:
     data = Ramps()
     paths = write_predictions(tmp_path, data, index=False)
-    build(data, open_all(paths, data), WANG5, tmp_path / "a.h5", images=False)
+    build(data, open_all(paths, data), tmp_path / "a.h5", images=False)
     rows = ORDERS["shuffled"]
     for path in paths.values():
         ((key, maps),) = np.load(path).items()
         np.savez(path, **{key: maps[rows]}, index=rows + 1)
-    build(data, open_all(paths, data), WANG5, tmp_path / "b.h5", images=False)
+    build(data, open_all(paths, data), tmp_path / "b.h5", images=False)
     with PredictionCache(tmp_path / "a.h5") as a, PredictionCache(tmp_path / "b.h5") as b:
         for split, name in (("train", DEPTH), ("test", SEMANTIC)):
             np.testing.assert_array_equal(
@@ -469,7 +471,7 @@ def test_constant_predictions_have_no_order(tmp_path: Path) -> None:
     data = Ramps()
     paths = write_predictions(tmp_path, data, index=False)
     np.savez(paths[DEPTH], depth=np.full((40, 2, 2), 3.0, np.float32))
-    build(data, open_all(paths, data), WANG5, tmp_path / "a.h5", images=False)
+    build(data, open_all(paths, data), tmp_path / "a.h5", images=False)
 
 
 # -- the real thing ----------------------------------------------------------------------------
@@ -505,7 +507,7 @@ def test_real_frames_become_a_cache(nyu_folder: Path, tmp_path: Path) -> None:
         name: Input(source, name, "in-sample", grids[name])
         for name, source in real_sources(nyu_folder).items()
     }
-    build(data, inputs, WANG5, tmp_path / "a.h5")
+    build(data, inputs, tmp_path / "a.h5")
     with PredictionCache(tmp_path / "a.h5") as cache:
         assert check(cache) == []
         train = cache.split("train")
@@ -532,4 +534,4 @@ def test_real_predictions_in_another_order_are_refused(nyu_folder: Path, tmp_pat
             raise InterruptedError  # the order was accepted, and the first frame written
 
         with pytest.raises(CacheError if shift else InterruptedError):
-            build(data, inputs, WANG5, tmp_path / "a.h5", images=False, advance=stop)
+            build(data, inputs, tmp_path / "a.h5", images=False, advance=stop)

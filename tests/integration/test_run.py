@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -73,9 +76,6 @@ def test_what_cannot_work_is_refused_before_anything_runs(
 
 
 def test_help_lists_the_choices(small_cache: Path, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     result = subprocess.run(
         [sys.executable, str(ROOT / "run.py"), "--help"],
         capture_output=True,
@@ -116,3 +116,47 @@ def test_jobs_side_by_side_make_one_comparison(
     table = pd.read_csv(output / "nyu" / "comparison.csv")
     assert {"cat1", "cat5"} <= set(table["arch"])
     assert len(list((output / "nyu").glob("*/seed*/results.json"))) == 4
+
+
+def test_the_embedded_rooms_need_nothing_but_the_command(tmp_path: Path) -> None:
+    small = [f"data.rooms.{key}={n}" for key, n in (("train_rooms", 6), ("test_rooms", 2))]
+    small += ["data.rooms.views=2", "data.rooms.height=48", "data.rooms.width=64"]
+    networks = {"image": "[48,64]", "stride": 4, "width": 8, "epochs": 1, "folds": 2}
+    small += [f"data.single_task.{key}={value}" for key, value in networks.items()]
+    command = [
+        *(sys.executable, str(ROOT / "run.py"), "-m", "arch=cat1,cat5", "recipe.epochs=1"),
+        *("evaluation.resamples=200", "trainer=cpu", "logger=none", *small),
+    ]
+    environment = os.environ | {"JRN_HOME": str(tmp_path / "home")}
+
+    def sweep() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+            timeout=300,
+            check=False,
+        )
+
+    first = sweep()
+    assert first.returncode == 0, first.stderr
+    assert "Rendering 16 frames" in first.stderr
+    assert first.stdout.rstrip().endswith("figures beside them.")
+    folder = tmp_path / "runs" / "rooms"
+    results = _results(folder / "cat5" / "seed0")
+    assert results["status"] == "finished"
+    assert results["protocols"] == ["full"]
+    assert Path(str(results["single_task"])).is_dir()
+    # Found again: nothing is rendered, trained or tested a second time.
+    again = sweep()
+    assert again.returncode == 0, again.stderr
+    assert "Rendering" not in again.stderr
+
+
+def test_a_cache_of_ones_own_is_not_taken_for_the_rooms(small_cache: Path, tmp_path: Path) -> None:
+    result = run(small_cache, tmp_path / "runs", "data=rooms", "arch=cat1")
+    assert result.returncode != 0
+    assert "holds other data than the rooms" in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr

@@ -231,3 +231,34 @@ def test_pictures_grey_out_what_is_missing() -> None:
     assert red[0] > red[2]
     assert blue[2] > blue[0]
     assert error[1, 0].min() > 240  # right: white
+
+
+def test_the_single_task_loss_is_eigens_of_log_depth() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.5, 9.0, (2, 6, 8)).astype(np.float32)
+    truth[0, :2] = 0
+    output = rng.normal(0.8, 0.4, (2, 1, 6, 8)).astype(np.float32)
+    kind = Depth("d")
+    statistics = sum(kind.single_task_statistics(torch.from_numpy(t)) for t in truth)
+    g = (output[:, 0] - np.log(np.where(truth > 0, truth, 1)))[truth > 0].astype(np.float64)
+    expected = np.sqrt((g**2).mean() - 0.85 * g.mean() ** 2)
+    loss = kind.single_task_loss(torch.from_numpy(output), torch.from_numpy(truth), statistics)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    bias = kind.single_task_bias(statistics)
+    assert float(bias) == pytest.approx(np.log(truth[truth > 0]).mean(), rel=1e-5)
+    metres = kind.single_task_prediction(torch.from_numpy(output))
+    np.testing.assert_allclose(metres, np.exp(output).clip(0, 10), rtol=1e-6)
+
+
+def test_the_single_task_loss_of_missing_depth_is_finite() -> None:
+    output = torch.zeros(1, 1, 4, 4, requires_grad=True)
+    kind = Depth("d")
+    loss = kind.single_task_loss(output, torch.zeros(1, 4, 4), torch.zeros(2))
+    loss.backward()
+    assert output.grad is not None
+    assert torch.isfinite(output.grad).all()
+
+
+def test_small_overshoots_are_taken_back() -> None:
+    tidy, count = Depth("d").clipped(np.array([[9.9, 10.5, 12.5]], np.float32))
+    assert (tidy.tolist(), count) == ([[pytest.approx(9.9), 10.0, 12.5]], 1)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jrn_lightning.models import winograd
-from jrn_lightning.models.conv import Conv2d, convolve_all
+from jrn_lightning.models import conv, winograd
+from jrn_lightning.models.conv import PIXELS, WORK, Conv2d, convolve_all
 from jrn_lightning.models.jrn import JRN
+from jrn_lightning.models.threads import parallel
 
 TOLERANCE = 5e-5
 
@@ -25,6 +32,13 @@ LAYERS = {
     "depth head": ((1,), (60,), 1),
     "semantic head": ((1,), (60,), 5),
 }
+
+
+@pytest.fixture(autouse=True)
+def _small_maps_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast paths at sizes that a test can afford."""
+    monkeypatch.setattr(conv, "WORK", 0)
+    monkeypatch.setattr(conv, "PIXELS", 0)
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -203,3 +217,146 @@ def test_network_is_the_plain_network(threads: int, monkeypatch: pytest.MonkeyPa
     expected = gradients(net.double(), {m: x.double() for m, x in inputs.items()})
     for name, value in expected.items():
         assert _difference(found[name], value) < TOLERANCE, name
+
+
+# -- which path ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the fast paths, as they are taken."""
+    taken: list[str] = []
+
+    def noted(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def run(*arguments: Any) -> Tensor:
+            taken.append(name)
+            return function(*arguments)
+
+        return run
+
+    monkeypatch.setattr(conv, "multiscale_conv2d", noted("winograd", conv.multiscale_conv2d))
+    for path in (conv._FewOutputs, conv._OneInput):
+        monkeypatch.setattr(path, "apply", noted(path.__name__.strip("_"), path.apply))
+    return taken
+
+
+LIMITS = {  # a size that is just large enough, and one that is too small
+    "fuse": ((8, 12), (8, 8), "winograd"),
+    "hidden": ((8, 12), (8, 8), "winograd"),
+    "depth stem": ((8, 12), (8, 8), "OneInput"),
+    "depth head": ((8, 12), (8, 8), "FewOutputs"),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_small_maps_take_the_plain_path(
+    name: str, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, small, path = LIMITS[name]
+    factors, channels, outputs = LAYERS[name]
+    layer = _layer(sum(channels), outputs)
+    monkeypatch.setattr(conv, "PIXELS", large[0] * large[1])
+    monkeypatch.setattr(conv, "WORK", large[0] * large[1] * layer.weight.numel())
+    _compare(layer, _maps(large, factors, channels))
+    assert paths == [path]
+    _compare(layer, _maps(small, factors, channels))
+    assert paths == [path]
+
+
+def test_small_heads_are_joined_too(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    heads = nn.ModuleDict({"a": Conv2d(60, 1, 3), "b": Conv2d(60, 5, 3)})
+    monkeypatch.setattr(conv, "PIXELS", 9 * 11)
+    convolve_all(heads, torch.randn(2, 60, 9, 11))
+    assert paths == ["FewOutputs"]
+    x = torch.randn(2, 60, 9, 10).contiguous(memory_format=torch.channels_last)
+    joined = convolve_all(heads, x)
+    assert paths == ["FewOutputs"]
+    assert len({y.untyped_storage().data_ptr() for y in joined.values()}) == 1
+    for name, y in joined.items():
+        assert _difference(y, heads[name](x)) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["fuse", "semantic stem", "semantic head"])
+def test_a_small_layer_is_contiguous_whatever_comes_in(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conv, "WORK", 10**9)
+    monkeypatch.setattr(conv, "PIXELS", 10**9)
+    factors, channels, outputs = LAYERS[name]
+    layer, (x,) = _layer(sum(channels), outputs), _maps((8, 12), factors, channels)
+    y = layer(x.contiguous(memory_format=torch.channels_last))
+    assert y.is_contiguous()
+    monkeypatch.setattr(Conv2d, "fast", False)  # asked for, it is kept
+    y = layer(x.contiguous(memory_format=torch.channels_last))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        # Only the convolution over all branches.
+        ((120, 160), ["winograd"]),
+        # At the finest scale everything, at the second the convolution after the operation.
+        ((480, 640), ["OneInput", "winograd", "OneInput", "winograd", "winograd", "FewOutputs"]),
+    ],
+)
+def test_layers_of_a_frame(
+    frame: tuple[int, int],
+    expected: list[str],
+    paths: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conv, "WORK", WORK)
+    monkeypatch.setattr(conv, "PIXELS", PIXELS)
+    with torch.inference_mode():
+        JRN({"depth": 1, "semantic": 5})(
+            {"depth": torch.rand(1, 1, *frame), "semantic": torch.rand(1, 5, *frame)}
+        )
+    assert paths == expected
+
+
+# -- threads ---------------------------------------------------------------------------------------
+
+
+def test_tasks_share_the_threads_and_keep_their_order(threads: int) -> None:
+    meeting = threading.Barrier(threads)
+
+    def task(i: int) -> tuple[int, int, str, bool]:
+        if i < threads:
+            meeting.wait(10)  # all of them at once, or none
+        return (
+            i,
+            torch.get_num_threads(),
+            threading.current_thread().name,
+            torch.is_grad_enabled(),
+        )
+
+    with torch.no_grad():
+        done = parallel([partial(task, i) for i in range(2 * threads)])
+    assert [d[0] for d in done] == list(range(2 * threads))
+    assert {d[1] for d in done} == {1}
+    assert len({d[2] for d in done[:threads]}) == threads
+    assert threading.current_thread().name in {d[2] for d in done}
+    assert not any(d[3] for d in done)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("failing", range(4))
+def test_a_failing_task_is_raised_when_the_others_have_ended(failing: int, threads: int) -> None:
+    running: list[int] = []
+
+    def task(i: int) -> None:
+        running.append(i)
+        try:
+            if i == failing:
+                raise IndexError(f"task {i}")
+            time.sleep(0.01)
+        finally:
+            running.remove(i)
+
+    with pytest.raises(IndexError, match=f"task {failing}"):
+        parallel([partial(task, i) for i in range(4)])
+    assert running == []
+    assert torch.get_num_threads() == threads
+    assert parallel([partial(int, i) for i in range(4)]) == [0, 1, 2, 3]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
     from jrn_lightning.data.cache import PredictionCache
+    from jrn_lightning.single_task.settings import SingleTaskSettings
 
 # The choices are repeated here because reading them from the data package would import torch.
 Sampling = StrEnum("Sampling", ["in-sample", "out-of-fold", "unseen", "unknown"])
@@ -25,6 +24,10 @@ _GRID = "How the samples lie on the frame: area, corners, or OFFSET_Y,STEP_Y,OFF
 _SAMPLING = "Whether the network was trained on the training frames themselves."
 _SOURCE = "Name of the network; the file's name unless given."
 _SCALE = "Factor to metres, needed for integers: 0.001 for millimetres."
+_SINGLE_TASK = "Networks to predict with: small, efficientnet_lite0, or timm:NAME."
+_FOLDS = "Number of folds of cross-fitting."
+_SET = "Another value for a setting of the networks, as --set epochs=20. Repeatable."
+_FORCE = "Replace an existing cache, and networks of other settings."
 _KEY = "Name of the array, where the file holds several."
 
 app = typer.Typer(no_args_is_help=True, help="Build, describe and check prediction caches.")
@@ -36,15 +39,21 @@ def register(parent: typer.Typer) -> None:
 
 
 @app.command(
-    epilog="Example: jrn cache nyu --frames data/nyu --depth depth.npz --semantic semantic.npz "
-    "--depth-sampling in-sample --out nyu.h5"
+    epilog="Examples: jrn cache nyu --frames data/nyu --depth depth.npz --semantic semantic.npz "
+    "--depth-sampling in-sample --out nyu.h5 · "
+    "jrn cache nyu --frames data/nyu --single-task efficientnet_lite0 --folds 3 --out nyu.h5"
 )
 def nyu(
-    depth: Annotated[Path, typer.Option(help="Predicted depth: .npz, .npy, .mat or a folder.")],
-    semantic: Annotated[
-        Path, typer.Option(help="Predicted class probabilities: .npz, .npy, .mat or a folder.")
-    ],
     out: Annotated[Path, typer.Option(help="The cache to make.")],
+    depth: Annotated[
+        Path | None, typer.Option(help="Predicted depth: .npz, .npy, .mat or a folder.")
+    ] = None,
+    semantic: Annotated[
+        Path | None, typer.Option(help="Predicted class probabilities: likewise.")
+    ] = None,
+    single_task: Annotated[str | None, typer.Option(help=_SINGLE_TASK)] = None,
+    folds: Annotated[int | None, typer.Option(help=_FOLDS)] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help=_SET)] = None,
     frames: Annotated[
         Path | None, typer.Option(help="Folder of frames: rgb/, depth/, label40/, train.txt, …")
     ] = None,
@@ -53,6 +62,17 @@ def nyu(
     truth: Annotated[
         Truth, typer.Option(help="Ground truth depth of --mat: in-filled, or raw with its mask.")
     ] = Truth.filled,
+    in_sample: Annotated[
+        bool,
+        typer.Option(
+            "--in-sample",
+            help="With --single-task, to measure what cross-fitting is worth: predict training "
+            "frames by networks that were trained on them.",
+        ),
+    ] = False,
+    partial: Annotated[
+        bool, typer.Option(help="Frames of --frames may lack one of their two ground truths.")
+    ] = False,
     label_space: Annotated[Labels, typer.Option(help="What the labels become.")] = Labels.wang5,
     depth_grid: Annotated[str, typer.Option(help=_GRID)] = "area",
     semantic_grid: Annotated[str, typer.Option(help=_GRID)] = "area",
@@ -64,12 +84,14 @@ def nyu(
     depth_key: Annotated[str | None, typer.Option(help=_KEY)] = None,
     semantic_key: Annotated[str | None, typer.Option(help=_KEY)] = None,
     images: Annotated[bool, typer.Option(help="Store the colour images.")] = True,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing cache.")] = False,
+    force: Annotated[bool, typer.Option("--force", help=_FORCE)] = False,
 ) -> None:
     """Build a cache from NYU Depth v2 and predictions of its frames.
 
-    The predictions are matched by frame number: an array 'index' beside the maps, the digits of a
-    folder's file names, or else their order. They are stored at their own resolution.
+    Predictions that are given are matched by frame number: an array 'index' beside the maps, the
+    digits of a folder's file names, or else their order. They are stored at their own resolution.
+    With --single-task, whatever is not given is predicted by networks that are trained here, each
+    training frame by one that has not seen its scene. Stopped, it goes on when called again.
     """
     if (frames is None) == (mat is None):
         raise typer.BadParameter("give either --frames or --mat")
@@ -77,43 +99,112 @@ def nyu(
         raise typer.BadParameter("--mat and --splits belong together")
     if truth is Truth.raw and mat is None:
         raise typer.BadParameter("--truth raw needs --mat: a folder of frames has no raw depth")
+    if single_task is None and (depth is None or semantic is None):
+        raise typer.BadParameter(
+            "give --depth and --semantic, or --single-task to predict what is not given"
+        )
+    if single_task is None and (folds or setting or in_sample):
+        raise typer.BadParameter("--folds, --set and --in-sample belong to --single-task")
+    if single_task and depth and semantic:
+        raise typer.BadParameter(
+            "--depth and --semantic leave nothing to predict: leave one of them out, or "
+            "--single-task"
+        )
 
     from jrn_lightning.data import nyu as importer
-    from jrn_lightning.data.cache import PredictionCache, refuse_existing
+    from jrn_lightning.data.build import Input, build
+    from jrn_lightning.data.cache import refuse_existing
+    from jrn_lightning.data.frames import DataSet
     from jrn_lightning.data.labels import LABEL_SPACES
     from jrn_lightning.data.sources import open_source
+    from jrn_lightning.progress import bar
 
     refuse_existing(out, force)
     space = LABEL_SPACES[label_space]
-    data: importer.DataSet
+    data: DataSet
     if frames is not None:
-        data = importer.FrameFolder(frames, space)
+        data = importer.FrameFolder(frames, space, partial=partial)
     else:
         assert mat is not None
         assert splits is not None
         data = importer.LabeledMat(mat, splits, space, raw_depth=truth is Truth.raw)
     kinds = importer.modalities(space)
-    total = max(n for numbers in data.splits.values() for n in numbers)
-    inputs = {
-        importer.DEPTH: importer.Input(
-            open_source(
-                depth, kinds[importer.DEPTH], frames=total, scale=depth_scale, key=depth_key
-            ),
-            depth_source or depth.stem,
-            depth_sampling,
-            depth_grid,
-        ),
-        importer.SEMANTIC: importer.Input(
-            open_source(semantic, kinds[importer.SEMANTIC], frames=total, key=semantic_key),
-            semantic_source or semantic.stem,
-            semantic_sampling,
-            semantic_grid,
-        ),
-    }
-    with _progress("Writing", sum(map(len, data.splits.values()))) as advance:
-        importer.build(data, inputs, space, out, images=images, force=force, advance=advance)
-    with PredictionCache(out) as cache:
+    count = max(n for numbers in data.splits.values() for n in numbers)
+    inputs = {}
+    if depth is not None:
+        source = open_source(
+            depth, kinds[importer.DEPTH], frames=count, scale=depth_scale, key=depth_key
+        )
+        inputs[importer.DEPTH] = Input(
+            source, depth_source or depth.stem, depth_sampling, depth_grid
+        )
+    if semantic is not None:
+        source = open_source(semantic, kinds[importer.SEMANTIC], frames=count, key=semantic_key)
+        inputs[importer.SEMANTIC] = Input(
+            source, semantic_source or semantic.stem, semantic_sampling, semantic_grid
+        )
+    if single_task is None:
+        total = sum(map(len, data.splits.values()))
+        with bar("Writing the cache", total) as advance:
+            build(data, inputs, out, images=images, force=force, advance=lambda: advance(1))
+    else:
+        from jrn_lightning.single_task.cache import predict_into_cache
+
+        settings = _settings(single_task, folds, setting)
+        predict_into_cache(
+            data, inputs, settings, out, bar, images=images, force=force, in_sample=in_sample
+        )
+    _describe(out)
+
+
+@app.command(epilog="Example: jrn cache rooms --out rooms.h5")
+def rooms(
+    out: Annotated[Path, typer.Option(help="The cache to make.")],
+    seed: Annotated[int, typer.Option(help="Of the rooms.")] = 0,
+    train_rooms: Annotated[int, typer.Option(help="Rooms to train on.")] = 64,
+    test_rooms: Annotated[int, typer.Option(help="Rooms to test on.")] = 24,
+    views: Annotated[int, typer.Option(help="Frames of each room.")] = 4,
+    height: Annotated[int, typer.Option(help="Of a frame, in pixels.")] = 240,
+    width: Annotated[int, typer.Option(help="Of a frame, in pixels.")] = 320,
+    single_task: Annotated[str, typer.Option(help=_SINGLE_TASK)] = "small",
+    folds: Annotated[int | None, typer.Option(help=_FOLDS)] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help=_SET)] = None,
+    force: Annotated[bool, typer.Option("--force", help=_FORCE)] = False,
+) -> None:
+    """Render the embedded data set, and predict it with networks trained on it.
+
+    Indoor scenes that follow from the seed alone: nothing is downloaded. It is what run.py uses
+    where no other data are named. Stopped, it goes on when called again.
+    """
+    from jrn_lightning.data.rooms import RoomsSpec
+    from jrn_lightning.progress import bar
+    from jrn_lightning.single_task.cache import build_rooms
+
+    spec = RoomsSpec(seed, train_rooms, test_rooms, views, height, width)
+    build_rooms(spec, _settings(single_task, folds, setting), out, bar, force=force)
+    _describe(out)
+
+
+def _settings(name: str, folds: int | None, changes: list[str] | None) -> SingleTaskSettings:
+    """Named single-task settings with the changes of the command line."""
+    from omegaconf import OmegaConf
+
+    from jrn_lightning.single_task.settings import named
+
+    values: dict[str, Any] = {} if folds is None else {"folds": folds}
+    for change in changes or ():
+        if "=" not in change:
+            raise typer.BadParameter(f"--set {change}: give KEY=VALUE, as --set epochs=20")
+        values |= cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.from_dotlist([change])))
+    return named(name, values)
+
+
+def _describe(path: Path) -> None:
+    from jrn_lightning.data.cache import PredictionCache
+
+    with PredictionCache(path) as cache:
         _summary(cache)
+        _quality(cache)
 
 
 @app.command(epilog="Example: jrn cache info nyu.h5")
@@ -137,11 +228,12 @@ def check(file: Annotated[Path, typer.Argument(help="The cache.")]) -> None:
     """Read and validate every sample; exit code 1 and a list if anything is wrong."""
     from jrn_lightning.data.cache import PredictionCache
     from jrn_lightning.data.cache import check as check_all
+    from jrn_lightning.progress import bar
 
     with PredictionCache(file) as cache:
         total = sum(len(cache.split(name)) for name in cache.splits)
-        with _progress("Checking", total) as advance:
-            problems = check_all(cache, advance)
+        with bar("Checking", total) as advance:
+            problems = check_all(cache, lambda: advance(1))
     console = Console()
     for problem in problems:
         console.print(problem, markup=False, highlight=False, soft_wrap=True)
@@ -149,24 +241,6 @@ def check(file: Annotated[Path, typer.Argument(help="The cache.")]) -> None:
         console.print(f"{file}: {len(problems)} problems in {total} frames.", soft_wrap=True)
         raise typer.Exit(1)
     console.print(f"{file}: {total} frames, nothing wrong.", soft_wrap=True)
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[_Advance]:
-    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield _Advance(progress, progress.add_task(what, total=total))
-
-
-class _Advance:
-    """One frame further."""
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress = progress
-        self._task = task
-
-    def __call__(self) -> None:
-        self._progress.advance(self._task)
 
 
 def _summary(cache: PredictionCache) -> None:
@@ -209,18 +283,19 @@ def _summary(cache: PredictionCache) -> None:
 
 def _quality(cache: PredictionCache) -> None:
     from jrn_lightning.evaluation import evaluate_inputs
+    from jrn_lightning.progress import bar
 
     console = Console()
     splits = [name for name in cache.splits if cache.split(name).has_targets]
     if not splits:
         console.print("No split has ground truth to compare with.")
         return
-    with _progress("Comparing", sum(len(cache.split(name)) for name in splits)) as advance:
+    with bar("Comparing with the truth", sum(len(cache.split(n)) for n in splits)) as advance:
 
         def counted(rows: Iterable[int]) -> Iterator[int]:
             for row in rows:
                 yield row
-                advance()
+                advance(1)
 
         values = {name: evaluate_inputs(cache, name, counted) for name in splits}
     table = Table(
@@ -231,6 +306,26 @@ def _quality(cache: PredictionCache) -> None:
             row = [values[split][name][measure.name] for split in splits]
             table.add_row(name, measure.label, *(f"{value:.4f}" for value in row))
     console.print(table)
+    for warning in _differences(cache, values):
+        console.print(f"[bold yellow]warning:[/] {warning}", soft_wrap=True)
+
+
+def _differences(
+    cache: PredictionCache, values: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> Iterator[str]:
+    """A sentence for each modality whose quality differs between training and test frames."""
+    if not {"train", "test"} <= set(values):
+        return
+    for name, modality in cache.modalities.items():
+        measure = modality.measures[0]
+        train, test = (values[split][name][measure.name] for split in ("train", "test"))
+        if test and abs(train - test) > abs(test) / 6:
+            sampling = cache.split("train").provenance(name).sampling
+            yield (
+                f"{name}: {measure.label} is {train:.3f} on the training frames and {test:.3f} on "
+                f"the test frames ({sampling} predictions), more than a sixth apart. A refinement "
+                f"network learns from the first how far to trust {name}."
+            )
 
 
 def _words(value: object) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ class CacheDataModule(pl.LightningDataModule):
 
     Args:
         cache: path of the HDF5 file.
+        build: makes the file if it is not there, on :meth:`prepare_data`; None where it has to be.
         frame: (H, W) of the network's inputs; None for the cache's own frame size.
         modalities: names to use, in order; None for all in the cache.
         batch_size: frames a step; 1 in the paper.
@@ -137,6 +139,7 @@ class CacheDataModule(pl.LightningDataModule):
     def __init__(
         self,
         cache: str | Path,
+        build: Callable[[Path], object] | None = None,
         frame: Sequence[int] | None = None,
         modalities: Sequence[str] | None = None,
         batch_size: int = 1,
@@ -150,22 +153,14 @@ class CacheDataModule(pl.LightningDataModule):
         limit_test: int | None = None,
     ) -> None:
         super().__init__()
-        self.cache = PredictionCache(Path(cache))
-        chosen = list(modalities) if modalities else list(self.cache.modalities)
-        unknown = [m for m in chosen if m not in self.cache.modalities]
-        if unknown:
-            raise ConfigError(
-                f"data.modalities names {', '.join(unknown)}, but {cache} holds "
-                f"{', '.join(self.cache.modalities)}."
-            )
-        self.modalities: dict[str, Modality] = {m: self.cache.modalities[m] for m in chosen}
-        height, width = frame if frame else self.cache.frame
-        self.frame = (int(height), int(width))
+        self.path = Path(cache)
+        self._build = build
+        self._chosen, self._frame = modalities, frame
+        self._output_scale = output_scale
         self.batch_size = batch_size
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.seed = seed
-        self.loss_size = (self.frame[0] // output_scale, self.frame[1] // output_scale)
         self.memory_limit = memory_limit_gib * 2**30
         self.num_workers = num_workers
         self.limit_train, self.limit_test = limit_train, limit_test
@@ -173,6 +168,46 @@ class CacheDataModule(pl.LightningDataModule):
         self.train: CachedFrames | None = None
         self.val: CachedFrames | None = None
         self.test: CachedFrames | None = None
+
+    # -- the cache -----------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Make the cache, if it can be made and is not there; one process does it."""
+        if self._build is not None:
+            self._build(self.path)
+
+    @cached_property
+    def cache(self) -> PredictionCache:
+        """The open cache."""
+        return PredictionCache(self.path)
+
+    @cached_property
+    def modalities(self) -> dict[str, Modality]:
+        """Those that are served, in order.
+
+        Raises:
+            ConfigError: one that the cache does not hold.
+        """
+        known = self.cache.modalities
+        chosen = list(self._chosen) if self._chosen else list(known)
+        unknown = [m for m in chosen if m not in known]
+        if unknown:
+            raise ConfigError(
+                f"data.modalities names {', '.join(unknown)}, but {self.path} holds "
+                f"{', '.join(known)}."
+            )
+        return {m: known[m] for m in chosen}
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """(H, W) of the network's inputs."""
+        height, width = self._frame if self._frame else self.cache.frame
+        return int(height), int(width)
+
+    @property
+    def loss_size(self) -> tuple[int, int]:
+        """(H, W) at which the training loss is taken."""
+        return self.frame[0] // self._output_scale, self.frame[1] // self._output_scale
 
     # -- set-up --------------------------------------------------------------------------------
 

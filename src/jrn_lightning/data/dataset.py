@@ -64,6 +64,7 @@ class CachedFrames(Dataset[Batch]):
         self._cache_frame = split.cache.frame
         self._predictions: dict[str, Tensor] = {}
         self._targets: dict[str, Tensor] = {}
+        self._place = torch.arange(len(self.rows))  # where each frame is in what is resident
         if resident:
             every = range(len(self.rows))
             self._predictions = {m: self._read_predictions(m, every) for m in modalities}
@@ -76,6 +77,8 @@ class CachedFrames(Dataset[Batch]):
     @property
     def nbytes(self) -> int:
         """Memory that is or would be resident, in bytes."""
+        if self._predictions:
+            return sum(x.nbytes for x in (*self._predictions.values(), *self._targets.values()))
         total = 0
         for m, modality in self.modalities.items():
             total += len(self) * int(np.prod(self.split.prediction_shape(m))) * 4
@@ -89,7 +92,11 @@ class CachedFrames(Dataset[Batch]):
         self._targets = {m: x.to(device) for m, x in self._targets.items()}
 
     def select(self, positions: Sequence[int] | NDArray[Any]) -> CachedFrames:
-        """The same data set with only some of its frames."""
+        """The same data set with only some of its frames.
+
+        What is resident is shared, not copied: leaving out a few frames takes no more memory, and
+        frees none either.
+        """
         chosen = np.asarray(positions, np.int64)
         part = CachedFrames(
             self.split,
@@ -99,9 +106,8 @@ class CachedFrames(Dataset[Batch]):
             self.target_size,
             untouched=self.untouched,
         )
-        index = torch.from_numpy(chosen)
-        part._predictions = {m: x[index.to(x.device)] for m, x in self._predictions.items()}
-        part._targets = {m: x[index.to(x.device)] for m, x in self._targets.items()}
+        part._predictions, part._targets = dict(self._predictions), dict(self._targets)
+        part._place = self._place[torch.from_numpy(chosen)]
         return part
 
     def __getitem__(self, position: int) -> Batch:
@@ -147,17 +153,18 @@ class CachedFrames(Dataset[Batch]):
 
     def _native(self, modality: str, positions: Sequence[int]) -> Tensor:
         if self._predictions:
-            x = self._predictions[modality]
-            return x[torch.as_tensor(positions, device=x.device)]
+            return self._resident(self._predictions[modality], positions)
         return self._read_predictions(modality, positions)
 
     def _target(self, modality: str, positions: Sequence[int]) -> Tensor:
         if self._targets:
-            x = self._targets[modality]
-            x = x[torch.as_tensor(positions, device=x.device)]
+            x = self._resident(self._targets[modality], positions)
         else:
             x = self._read_targets(modality, positions)
         return x.to(self.modalities[modality].batch_dtype)
+
+    def _resident(self, maps: Tensor, positions: Sequence[int]) -> Tensor:
+        return maps[self._place[torch.as_tensor(positions)].to(maps.device)]
 
     def _resampled(self, modality: str, native: Tensor, size: tuple[int, int]) -> Tensor:
         return resample(native, self.split.grid(modality), self._cache_frame, size)
@@ -167,17 +174,22 @@ class CachedFrames(Dataset[Batch]):
         return torch.stack(masks).all(0)
 
     def _read_predictions(self, modality: str, positions: Sequence[int]) -> Tensor:
-        maps = [self.split.prediction(modality, int(self.rows[i])) for i in positions]
-        # float32 once here rather than at every step: half precision resamples slowly on a CPU.
-        return torch.from_numpy(np.stack(maps).astype(np.float32))
+        # Frame by frame into its place: a list of them all, and its copy, would be the whole split
+        # again. float32 once here rather than at every step: half precision resamples slowly on
+        # a CPU.
+        maps = np.empty((len(positions), *self.split.prediction_shape(modality)), np.float32)
+        for k, i in enumerate(positions):
+            maps[k] = self.split.prediction(modality, int(self.rows[i]))
+        return torch.from_numpy(maps)
 
     def _read_targets(self, modality: str, positions: Sequence[int]) -> Tensor:
         assert self.target_size is not None
         height, width = self.split.target_size()
         full = (height, width) == self.target_size
         y, x = nearest_rows(self.target_size[0], height), nearest_rows(self.target_size[1], width)
-        maps = []
-        for i in positions:
+        dtype = self.modalities[modality].target_dtype
+        maps = np.empty((len(positions), *self.target_size), dtype)
+        for k, i in enumerate(positions):
             target = self.split.target(modality, int(self.rows[i]))
-            maps.append(target if full else target[y[:, None], x])
-        return torch.from_numpy(np.stack(maps))
+            maps[k] = target if full else target[y[:, None], x]
+        return torch.from_numpy(maps)

@@ -7,24 +7,21 @@ data set's own 1-based number with four digits. Silberman, Hoiem, Kohli and Ferg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 import h5py
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from jrn_lightning import keys
-from jrn_lightning.data.cache import CacheWriter, PredictionSpec, Provenance
-from jrn_lightning.data.grid import AREA, Grid, resample
+from jrn_lightning.data.frames import Frame, frame_id
 from jrn_lightning.data.labels import NYU40, LabelSpace
-from jrn_lightning.data.sources import PredictionSource, read_mat5
+from jrn_lightning.data.sources import read_mat5
 from jrn_lightning.errors import CacheError
-from jrn_lightning.modalities import Depth, Modality, Regions, Semantic
+from jrn_lightning.modalities import Depth, Modality, Semantic
 
 DEPTH: Final = "depth"
 SEMANTIC: Final = "semantic"
@@ -34,59 +31,9 @@ _LARGEST: Final = 9.99547
 _PICTURE_METRES: Final = np.minimum((np.arange(256) + 0.5) / 255 * _LARGEST, _LARGEST).astype("f4")
 _SATURATED: Final = 10.0  # metres; the raw sensor depth is cut off here
 
-# Networks overshoot the end of the range a little: up to here a predicted depth is clipped to it.
-# What is further beyond is refused, it is rather in other units.
-_OVERSHOOT: Final = 1.2 * Depth.maximum
-
 # Scenes of a folder without scene names, see FrameFolder.
 _LONG_RUN: Final = 8
 _COLOUR_CHANGE: Final = 0.6
-
-# The check of the order of predictions that do not say which frame they are of.
-_ORDER_FRAMES: Final = 128
-_ORDER_SIZE: Final = (48, 64)
-_ORDER_SIGMAS: Final = 4.0
-_ORDER_FEWEST: Final = 16
-
-
-class Frame(NamedTuple):
-    """One frame of the data set."""
-
-    image: NDArray[np.uint8] | None  # (H, W, 3)
-    targets: dict[str, NDArray[Any]] | None  # depth (H, W) float32 metres, labels (H, W) uint8
-
-
-class DataSet(Protocol):
-    """A form of NYU Depth v2."""
-
-    #: split -> numbers of its frames
-    splits: dict[str, list[int]]
-    size: tuple[int, int]  # (H, W)
-    notes: dict[str, str]
-    path: Path
-
-    def scene(self, number: int) -> str:
-        """The scene that a frame shows."""
-
-    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
-        """One frame; ``targets`` only for frames with ground truth."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """The predictions of one modality.
-
-    Args:
-        source: the maps.
-        network: name of the network that made them.
-        sampling: of the *training* frames; the network is taken never to have seen the others.
-        grid: ``area``, ``corners`` or ``OY,SY,OX,SX``.
-    """
-
-    source: PredictionSource
-    network: str
-    sampling: str = "unknown"
-    grid: str = AREA
 
 
 def modalities(space: LabelSpace) -> dict[str, Modality]:
@@ -97,162 +44,8 @@ def modalities(space: LabelSpace) -> dict[str, Modality]:
     }
 
 
-def build(
-    data: DataSet,
-    inputs: Mapping[str, Input],
-    space: LabelSpace,
-    out: Path,
-    *,
-    images: bool = True,
-    force: bool = False,
-    advance: Callable[[], object] = lambda: None,
-) -> None:
-    """Write the cache.
-
-    Predicted depths up to 20 % beyond the range of 10 m are clipped to it; how many is noted in
-    the cache.
-
-    Args:
-        data: the data set.
-        inputs: predictions by modality.
-        space: the labels' classes.
-        out: the file to make.
-        images: whether to store the colour images.
-        force: replace an existing file.
-        advance: called after each frame.
-
-    Raises:
-        CacheError: predictions that do not cover the frames, are in another order, or break the
-            format; anything that :class:`CacheWriter` refuses. No file is left then.
-    """
-    kinds = modalities(space)
-    for name, given in inputs.items():
-        _check_coverage(data, name, given.source)
-        if given.source.classes not in (None, getattr(kinds[name], "classes", None)):
-            raise CacheError(
-                f"{given.source.path} predicts {', '.join(given.source.classes or ())}, "
-                f"the label space {space.name!r} has {', '.join(space.classes)}. "
-                "Give another --label-space, or predictions in this order."
-            )
-        if not given.source.ordered_by_name:
-            _check_order(data, kinds[name], given)
-    hashes = {name: given.source.hash() for name, given in inputs.items()}
-    notes = {"data": "NYU Depth v2", "label_space": space.name, "label_space_hash": space.hash}
-    with CacheWriter(
-        out, modalities=kinds, frame=data.size, force=force, notes=notes | data.notes
-    ) as writer:
-        for split, numbers in data.splits.items():
-            writer.add_split(
-                split,
-                ids=[_id(n) for n in numbers],
-                scenes=[data.scene(n) for n in numbers],
-                predictions={
-                    name: _spec(given, hashes[name], split, data.size)
-                    for name, given in inputs.items()
-                },
-                targets=split != keys.PREDICT,
-                images=images,
-            )
-        clipped = 0
-        for split, numbers in data.splits.items():
-            for i, number in enumerate(numbers):
-                predictions = {m: given.source.read(number) for m, given in inputs.items()}
-                predictions[DEPTH], beyond = _clip(predictions[DEPTH])
-                clipped += beyond
-                frame = data.read(number, image=images, targets=split != keys.PREDICT)
-                writer.write(
-                    split,
-                    i,
-                    predictions=predictions,
-                    targets=frame.targets,
-                    image=frame.image,
-                )
-                advance()
-        writer.notes["clipped"] = f"{clipped} samples of predicted depth, to {Depth.maximum:g} m"
-
-
-def _clip(depth: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """Depth with small overshoots clipped, and how many samples that are."""
-    beyond = (depth > Depth.maximum) & (depth <= _OVERSHOOT)
-    return np.where(beyond, depth.dtype.type(Depth.maximum), depth), int(beyond.sum())
-
-
-def _id(number: int) -> str:
-    return f"{number:04d}"
-
-
-def _spec(given: Input, digest: str, split: str, size: tuple[int, int]) -> PredictionSpec:
-    source = given.source
-    grid, alignment = Grid.parse(given.grid, (source.shape[1], source.shape[2]), size)
-    # The other official frames were in nobody's training set.
-    sampling = given.sampling if split == keys.TRAIN or given.sampling == "unknown" else "unseen"
-    provenance = Provenance(given.network, digest, sampling, alignment)
-    return PredictionSpec(source.shape, source.dtype, grid, provenance)
-
-
-# -- predictions that do not fit the data set --------------------------------------------------
-
-
-def _check_coverage(data: DataSet, name: str, source: PredictionSource) -> None:
-    wanted = sorted(n for numbers in data.splits.values() for n in numbers)
-    if not source.ordered_by_name and len(source.numbers) != wanted[-1]:
-        raise CacheError(
-            f"{source.path} holds {name} predictions of {len(source.numbers)} frames, {data.path} "
-            f"has frames up to {wanted[-1]}. Predict all of them, or store beside the maps which "
-            "frames they are of, as an array 'index' of 1-based numbers."
-        )
-    missing = set(wanted).difference(source.numbers)
-    if missing:
-        raise CacheError(
-            f"{source.path} lacks {name} predictions of {len(missing)} of {len(wanted)} frames, "
-            f"the first of them {_id(min(missing))}. Predict every frame."
-        )
-
-
-def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
-    """Refuse maps that fit other frames as well as, or better than, their own.
-
-    The performance of a spread of frames is compared with that of their neighbours' predictions
-    (a file that starts at 0, or lost a frame) and of far frames' (a shuffled one).
-    """
-    numbers = sorted(n for s, ns in data.splits.items() if s != keys.PREDICT for n in ns)
-    last = len(given.source.numbers)
-    chosen = numbers[:: max(1, len(numbers) // _ORDER_FRAMES)]
-    grid, _ = Grid.parse(given.grid, (given.source.shape[1], given.source.shape[2]), data.size)
-    height, width = (min(c, p) for c, p in zip(_ORDER_SIZE, data.size, strict=True))
-    rows, columns = (  # the pixels at the cells' centres
-        (np.arange(cells) + 0.5) * pixels // cells
-        for cells, pixels in zip((height, width), data.size, strict=True)
-    )
-    pixels = np.ix_(rows.astype(int), columns.astype(int))
-    regions = Regions.of([(slice(None), slice(None))], (height, width))
-    measure = modality.measure(modality.primary)
-
-    shifts = (0, -1, 1, last // 2)
-    performance = np.empty((len(shifts), len(chosen)))
-    for k, number in enumerate(chosen):
-        targets = data.read(number, image=False).targets
-        assert targets is not None  # a frame of a split with ground truth
-        target = torch.from_numpy(targets[modality.name][pixels])[None]
-        maps = np.stack([given.source.read((number - 1 + s) % last + 1) for s in shifts])
-        outputs = resample(torch.from_numpy(maps), grid, data.size, (height, width))[:, None]
-        statistics = modality.statistics(outputs, target.to(modality.batch_dtype), regions)
-        performance[:, k] = measure.performance(measure(statistics[:, 0, 0].numpy()))
-    for shift, other in zip(shifts[1:], performance[1:], strict=True):
-        gain = performance[0] - other
-        gain = gain[np.isfinite(gain)]
-        if len(gain) < _ORDER_FEWEST or not gain.any():  # nothing to tell, as of constant maps
-            continue
-        sigmas = gain.mean() / max(gain.std() / len(gain) ** 0.5, 1e-12)
-        # Far frames must fit clearly worse. Neighbours often show the same room, and a good
-        # prediction of it: they must not fit clearly better.
-        if sigmas < (-_ORDER_SIGMAS if abs(shift) == 1 else _ORDER_SIGMAS):
-            raise CacheError(
-                f"{given.source.path}: the {modality.name} predictions do not fit their frames "
-                f"better than those {shift:+d} places on, so they are in another order. Put them "
-                "in the order of the data set, or store beside the maps which frames they are "
-                "of, as an array 'index' of 1-based numbers."
-            )
+def _notes(space: LabelSpace) -> dict[str, str]:
+    return {"data": "NYU Depth v2", "label_space": space.name, "label_space_hash": space.hash}
 
 
 # -- forms of the data set ---------------------------------------------------------------------
@@ -275,13 +68,17 @@ class FrameFolder:
     Args:
         path: the folder.
         space: classes of the labels.
+        partial: a training or test frame may lack its picture of depth or of labels: it then has
+            no ground truth of that modality, and counts for the other.
 
     Raises:
         CacheError: a file that is missing or damaged, or a frame of another size, by name.
     """
 
-    def __init__(self, path: Path, space: LabelSpace) -> None:
+    def __init__(self, path: Path, space: LabelSpace, *, partial: bool = False) -> None:
         self.path = path
+        self._partial = partial
+        self.modalities = modalities(space)
         self._labels = space.from_nyu40()
         train, test = (self._list(f"{name}.txt") for name in ("train", "test"))
         self.splits = {keys.TRAIN: train, keys.TEST: test}
@@ -293,7 +90,7 @@ class FrameFolder:
         height, width, _ = self._picture("rgb", next(iter(self.splits.values()))[0], "jpg").shape
         self.size = (height, width)
         self._scenes = self._find_scenes()
-        self.notes = {
+        self.notes = _notes(space) | {
             "ground_truth": "in-filled depth in 8 bit (steps of 3.92 cm), NYU-40 labels",
             "scenes": "runs of neighbouring frames of one split and scene type, long ones cut "
             "where the colours change",
@@ -307,23 +104,31 @@ class FrameFolder:
         """One frame, from its pictures."""
         truth: dict[str, NDArray[Any]] | None = None
         if targets:
-            truth = {
-                DEPTH: _PICTURE_METRES[self._picture("depth", number, "png")],
-                SEMANTIC: self._labels[self._label40(number)],
-            }
+            truth = {}
+            if self._has("depth", number):
+                truth[DEPTH] = _PICTURE_METRES[self._picture("depth", number, "png")]
+            if self._has("label40", number):
+                truth[SEMANTIC] = self._labels[self._label40(number)]
+            for name in self.modalities.keys() - truth.keys():
+                kind = self.modalities[name]
+                truth[name] = np.full(self.size, kind.invalid, kind.target_dtype)
         return Frame(self._picture("rgb", number, "jpg") if image else None, truth)
+
+    def _has(self, kind: str, number: int) -> bool:
+        """Whether a ground truth is to be read; without ``partial`` a missing one is an error."""
+        return not self._partial or (self.path / kind / f"{frame_id(number)}.png").exists()
 
     def _label40(self, number: int) -> NDArray[np.uint8]:
         label = self._picture("label40", number, "png")
         if label.max() > NYU40:
             raise CacheError(
-                f"{self.path}/label40/{_id(number)}.png holds the label {label.max()} "
+                f"{self.path}/label40/{frame_id(number)}.png holds the label {label.max()} "
                 f"(allowed: 0 for unlabelled, 1 to {NYU40})."
             )
         return label
 
     def _picture(self, kind: str, number: int, suffix: str) -> NDArray[np.uint8]:
-        file = self.path / kind / f"{_id(number)}.{suffix}"
+        file = self.path / kind / f"{frame_id(number)}.{suffix}"
         mode = "RGB" if kind == "rgb" else "L"
         try:
             with Image.open(file) as picture:
@@ -376,7 +181,7 @@ class FrameFolder:
         scenes: dict[int, str] = {}
         for run in _runs(sorted(group), group):
             for scene in self._cut(run) if len(run) > _LONG_RUN else [run]:
-                name = f"{group[scene[0]][1]}_{_id(scene[0])}"
+                name = f"{group[scene[0]][1]}_{frame_id(scene[0])}"
                 scenes |= dict.fromkeys(scene, name)
         return scenes
 
@@ -411,6 +216,7 @@ class LabeledMat:
         self, path: Path, splits: Path, space: LabelSpace, *, raw_depth: bool = False
     ) -> None:
         self.path = path
+        self.modalities = modalities(space)
         self._raw_depth = raw_depth
         self._depths = "rawDepths" if raw_depth else "depths"
         if not path.is_file():
@@ -439,7 +245,7 @@ class LabeledMat:
         self.size = (height, width)
         self._labels = space.from_raw(names)
         self.splits = _official_splits(splits, count)
-        self.notes = {
+        self.notes = _notes(space) | {
             "ground_truth": "raw sensor depth with its mask, raw labels"
             if raw_depth
             else "in-filled depth, raw labels",

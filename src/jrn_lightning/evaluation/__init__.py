@@ -1,7 +1,7 @@
 """Protocols, statistics per image, and the quality of the inputs."""
 
 from jrn_lightning.evaluation.inputs import evaluate_inputs
-from jrn_lightning.evaluation.protocols import IMAGES, PIXELS, POOLINGS, PROTOCOLS, regions
+from jrn_lightning.evaluation.protocols import IMAGES, PIXELS, POOLINGS, PROTOCOLS, fitting, regions
 from jrn_lightning.evaluation.statistics import ImageStatistics, StatisticsTable, pooled
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ImageStatistics",
     "StatisticsTable",
     "evaluate_inputs",
+    "fitting",
     "pooled",
     "regions",
 ]

@@ -74,3 +74,12 @@ def regions(names: Sequence[str], size: tuple[int, int]) -> Regions:
             f"evaluation.protocols holds {found}. Choose from: {', '.join(PROTOCOLS)}."
         )
     return Regions.of([PROTOCOLS[n].region(size) for n in names], size)
+
+
+def fitting(size: tuple[int, int]) -> list[str]:
+    """The protocols that are defined for a ground truth of ``size`` (H, W).
+
+    >>> fitting((240, 320))
+    ['full']
+    """
+    return [p.name for p in PROTOCOLS.values() if p.crop is None or tuple(size) == p.frame]

@@ -182,6 +182,10 @@ class Modality(ABC):
     def check_prediction(self, prediction: NDArray[Any]) -> str | None:
         """What is wrong with one prediction ``(C, h, w)``, with the value found, or None."""
 
+    def clipped(self, prediction: NDArray[Any]) -> tuple[NDArray[Any], int]:
+        """A prediction with slight excesses of its range taken back, and in how many samples."""
+        return prediction, 0
+
     @abstractmethod
     def check_target(self, target: NDArray[Any]) -> str | None:
         """What is wrong with one ground truth ``(H, W)``, with the value found, or None."""
@@ -209,6 +213,42 @@ class Modality(ABC):
             mean_target: scalar, mean of the valid training ground truth.
         """
         return torch.zeros(self.channels)
+
+    # -- predicting it from an image -------------------------------------------------------------
+
+    def single_task_statistics(self, target: Tensor) -> Tensor:
+        """What loss and bias need to know of the training truth: sums over one ``(H, W)``.
+
+        Float64, of any shape; those of all training frames are added up. The first entry or their
+        sum is 0 only where no pixel has ground truth.
+        """
+        return self.target_valid(target).sum().double().reshape(1)
+
+    def single_task_problem(self, statistics: Tensor) -> str | None:
+        """What the training truth lacks to be learned from, or None."""
+        return None
+
+    def single_task_bias(self, statistics: Tensor) -> Tensor:
+        """Bias ``(C,)`` of a single-task network's output at the start."""
+        return torch.zeros(self.channels)
+
+    def single_task_loss(self, output: Tensor, target: Tensor, statistics: Tensor) -> Tensor:
+        """Loss of a single-task network over the pixels with ground truth: a scalar.
+
+        Args:
+            output: ``(B, C, H, W)``.
+            target: ``(B, H, W)``.
+            statistics: of the training truth.
+        """
+        return self.loss(output, target, self.target_valid(target))
+
+    def single_task_prediction(self, output: Tensor) -> Tensor:
+        """The prediction ``(B, C, H, W)`` that a single-task network's output means."""
+        return self.refined(output)
+
+    def zoomed(self, target: Tensor, factor: Tensor) -> Tensor:
+        """Ground truth ``(B, H, W)`` of an image shown ``factor`` ``(B, 1, 1)`` times as large."""
+        return target
 
     # -- evaluation ----------------------------------------------------------------------------
 

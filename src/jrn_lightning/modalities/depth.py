@@ -15,6 +15,9 @@ from jrn_lightning.modalities.drawing import GREY, colormap
 
 MISSING: float = 0.0
 _CLIP = (1e-3, 10.0)  # metres; before the ratio and logarithm measures
+# Networks overshoot the end of the range a little: up to here a predicted depth is clipped to it.
+# What is further beyond is refused, it is rather in other units.
+_OVERSHOOT = 1.2 * _CLIP[1]
 _LN_10 = math.log(10.0)
 _LN_125 = math.log(1.25)
 
@@ -82,6 +85,12 @@ class Depth(Modality):
             return f"holds {_first_not_finite(prediction)} (depth is finite, in metres)"
         return _check_range(prediction)
 
+    def clipped(self, prediction: NDArray[Any]) -> tuple[NDArray[Any], int]:
+        """Depths up to 20 % beyond 10 m become 10 m."""
+        beyond = (prediction > self.maximum) & (prediction <= _OVERSHOOT)
+        largest = prediction.dtype.type(self.maximum)
+        return np.where(beyond, largest, prediction), int(beyond.sum())
+
     def check_target(self, target: NDArray[Any]) -> str | None:
         """Finite, and within [0, 10] m; 0 is a missing pixel."""
         if not np.isfinite(target).all():
@@ -102,6 +111,39 @@ class Depth(Modality):
     def output_bias(self, mean_target: Tensor) -> Tensor:
         """The mean training depth: the head starts at a plausible constant map."""
         return mean_target.reshape(1).float()
+
+    # -- from an image --------------------------------------------------------------------------
+
+    def single_task_statistics(self, target: Tensor) -> Tensor:
+        """Valid pixels and the sum of their log-depths."""
+        known = target[self.target_valid(target)].double()
+        return torch.stack([torch.tensor(known.numel(), dtype=torch.float64), known.log().sum()])
+
+    def single_task_bias(self, statistics: Tensor) -> Tensor:
+        """The mean log-depth."""
+        return (statistics[1] / statistics[0]).reshape(1).float()
+
+    def single_task_loss(self, output: Tensor, target: Tensor, statistics: Tensor) -> Tensor:
+        """Scale-invariant error of log-depth (Eigen et al. 2014, Section 3.2), as a root.
+
+        sqrt(mean g² - 0.85 (mean g)²) with g the difference of the logarithms: what is common to
+        a whole batch counts less than its shape.
+        """
+        valid = self.target_valid(target)
+        truth = torch.where(valid, target, 1.0).log()
+        difference = torch.where(valid, output[:, 0].float() - truth, 0.0)
+        n = valid.sum().clamp_min(1)
+        mean = difference.sum() / n
+        return (difference.square().sum() / n - 0.85 * mean.square()).clamp_min(1e-8).sqrt()
+
+    def single_task_prediction(self, output: Tensor) -> Tensor:
+        """Log-depth to metres within [0.001, 10]."""
+        return output.float().exp().clamp(*_CLIP)
+
+    def zoomed(self, target: Tensor, factor: Tensor) -> Tensor:
+        """Seen ``factor`` times as large, everything is that many times nearer."""
+        nearer: Tensor = target / factor
+        return torch.where(nearer <= self.maximum, nearer, MISSING)
 
     @property
     def statistic_names(self) -> tuple[str, ...]:

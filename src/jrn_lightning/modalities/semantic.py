@@ -156,6 +156,41 @@ class Semantic(Modality):
         """Softmax over the classes (Section III-C)."""
         return output.float().softmax(1)
 
+    # -- from an image --------------------------------------------------------------------------
+
+    def single_task_statistics(self, target: Tensor) -> Tensor:
+        """Pixels of each class."""
+        known = target[self.target_valid(target)].long()
+        return torch.bincount(known, minlength=self.channels).double()
+
+    def single_task_problem(self, statistics: Tensor) -> str | None:
+        """A class that never occurs cannot be learned."""
+        absent = [name for name, n in zip(self.classes, statistics.tolist(), strict=True) if n == 0]
+        return f"no pixel of {', '.join(absent)}" if absent else None
+
+    def single_task_bias(self, statistics: Tensor) -> Tensor:
+        """Log-frequencies of the classes."""
+        return (statistics / statistics.sum()).clamp_min(1e-6).log().float()
+
+    def single_task_loss(self, output: Tensor, target: Tensor, statistics: Tensor) -> Tensor:
+        """Class-balanced cross-entropy: a pixel counts by its class's inverse root frequency.
+
+        The full inverse frequency (Eigen and Fergus 2015, Section 4.3) would tear the
+        probabilities further from the frequencies that a refinement network expects of them.
+        """
+        frequency = (statistics / statistics.sum()).clamp_min(1e-6)
+        weight = frequency.rsqrt().float().to(output.device)
+        label = target.long()
+        loss = F.cross_entropy(output.float(), label, weight, ignore_index=VOID, reduction="sum")
+        known = self.target_valid(label)
+        return loss / torch.where(known, weight[torch.where(known, label, 0)], 0.0).sum().clamp_min(
+            1e-6
+        )
+
+    def single_task_prediction(self, output: Tensor) -> Tensor:
+        """Softmax over the classes."""
+        return output.float().softmax(1)
+
     @property
     def statistic_names(self) -> tuple[str, ...]:
         """``truth>prediction`` for each pair of classes, truth first."""

@@ -8,7 +8,8 @@ to five channels on a side. Each kind of layer has its own path here:
 * few channels out (the heads): oneDNN's forward pass, both gradients as matrix products;
 * one channel in (a depth stem): a matrix product over the nine shifted maps.
 
-All give channels-last outputs. The values are those of ``nn.Conv2d`` up to rounding.
+These give channels-last outputs. Small maps go to PyTorch's own kernels, contiguous: there the
+fixed cost of a path outweighs what it saves. The values are those of ``nn.Conv2d`` up to rounding.
 """
 
 from __future__ import annotations
@@ -29,6 +30,24 @@ from jrn_lightning.models.winograd import multiscale_conv2d
 WIDE = 32
 #: most channels out for which the gradients of a head are matrix products
 NARROW = 8
+#: fewest multiplications of a direct convolution, an image, for which Winograd's was measured to
+#: win. Plain over Winograd's time, forward and backward, with one and two threads (AVX2):
+#:
+#: ====================  ==============  ===========  ===========
+#: layer, pixels         multiplications one thread   two threads
+#: ====================  ==============  ===========  ===========
+#: 40 → 60,   15 × 20      6 million     0.5          0.2
+#: 40 → 60,   30 × 40     26 million     0.9          0.6
+#: 40 → 60,   60 × 80    104 million     0.8          0.8
+#: 40 → 60,   80 × 108   187 million     0.9          0.7
+#: 40 → 60,  120 × 160   415 million     1.3          1.0
+#: 180 → 60,  60 × 80    467 million     1.4          1.1
+#: 180 → 60, 120 × 160  1866 million     2.0          1.5
+#: ====================  ==============  ===========  ===========
+WORK = 300_000_000
+#: fewest pixels for which the paths of heads and stems were measured to win: over a whole training
+#: step of 120 × 160 frames (maps of 60 × 80 and less) they cost more than they save
+PIXELS = 16_384
 #: pixels that are taken at a time where nine shifted copies of a map are made
 BAND = 4096
 
@@ -46,7 +65,8 @@ class Conv2d(nn.Conv2d):
 
     Attributes:
         fast: whether the fast paths are taken, where they apply: float32 on a CPU, kernel 3,
-            no autocast. ``Conv2d.fast = False`` turns them off for every layer.
+            no autocast, not too small a map. ``Conv2d.fast = False`` turns them off for every
+            layer.
     """
 
     fast = True
@@ -59,22 +79,27 @@ class Conv2d(nn.Conv2d):
         maps = [x] if isinstance(x, Tensor) else list(x)
         fast = self.is_fast(maps)
         size = maps[0].shape[-2:]
-        if fast and self.out_channels >= WIDE and all(m.shape[1] >= WIDE for m in maps):
+        wide = self.out_channels >= WIDE and all(m.shape[1] >= WIDE for m in maps)
+        if fast and wide and size.numel() * self.weight.numel() >= WORK:
             fitting = [m if _factor(m, size) else _interpolated(m, size) for m in maps]
             return multiscale_conv2d(fitting, self.weight, self.bias)
         maps = [m if m.shape[-2:] == size else _interpolated(m, size) for m in maps]
         joined = torch.cat(maps, 1) if len(maps) > 1 else maps[0]
-        if fast and (self.out_channels <= NARROW or self.in_channels == 1):
+        large = not wide and size.numel() >= PIXELS
+        if fast and large and (self.out_channels <= NARROW or self.in_channels == 1):
             path = _FewOutputs if self.out_channels <= NARROW else _OneInput
             output = path.apply(joined, self.weight, self.bias)  # type: ignore[no-untyped-call]
             assert isinstance(output, Tensor)
             return output
         if fast:
-            joined = joined.contiguous(memory_format=torch.channels_last)
+            # Whatever the format that it comes in: a small layer's weight gradient is slow in
+            # channels-last, which PyTorch would choose if only its input had it.
+            chosen = torch.channels_last if large else torch.contiguous_format
+            joined = joined.contiguous(memory_format=chosen)
         return super().forward(joined)
 
     def is_fast(self, maps: Sequence[Tensor]) -> bool:
-        """Whether these inputs take a fast path."""
+        """Whether these inputs may take a fast path, if they are large enough for it."""
         return (
             self.fast
             and self.kernel_size == (3, 3)
@@ -96,7 +121,10 @@ def convolve_all(layers: nn.ModuleDict, x: Tensor) -> dict[str, Tensor]:
         return {name: layer(x) for name, layer in layers.items()}
     weight = torch.cat([head.weight for head in heads])
     bias = torch.cat([head.bias for head in heads if head.bias is not None])
-    output = _FewOutputs.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    if x.shape[-2:].numel() < PIXELS:
+        output = F.conv2d(x.contiguous(), weight, bias, padding=1)
+    else:
+        output = _FewOutputs.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     assert isinstance(output, Tensor)
     return dict(zip(layers, torch.split(output, widths, 1), strict=True))
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from typing import TypeVar
 
@@ -24,8 +25,10 @@ os.register_at_fork(after_in_child=_pools.clear)  # threads do not survive a for
 
 
 def _pool(size: int) -> ThreadPoolExecutor:
+    """``size`` threads that help the caller, each of them with one thread of PyTorch's."""
     with _lock:
         if size not in _pools:
+            before = torch.get_num_threads()
             ready = threading.Barrier(size + 1)
 
             def prepare() -> None:
@@ -36,7 +39,7 @@ def _pool(size: int) -> ThreadPoolExecutor:
             for _ in range(size):
                 pool.submit(prepare)
             ready.wait()
-            torch.set_num_threads(size)  # the number is each thread's own, its default is not
+            torch.set_num_threads(before)  # the number is each thread's own, its default is not
             _pools[size] = pool
         return _pools[size]
 
@@ -44,18 +47,36 @@ def _pool(size: int) -> ThreadPoolExecutor:
 def parallel(tasks: Sequence[Callable[[], T]]) -> list[T]:
     """Results of the tasks, in order; they must not record gradients.
 
-    With one thread, or one task, they run in the caller's.
+    The caller works too, which saves waking a thread; with one thread, or one task, it is alone.
+    An exception of a task is raised when every thread has stopped.
     """
     threads = torch.get_num_threads()
     if threads == 1 or len(tasks) == 1:
         return [task() for task in tasks]
     inference = torch.is_inference_mode_enabled()
+    waiting = deque(enumerate(tasks))
+    results: dict[int, T] = {}
 
-    def run(task: Callable[[], T]) -> T:
+    def work() -> None:
         with torch.inference_mode(inference), torch.no_grad():  # these modes are a thread's own
-            return task()
+            while True:
+                try:
+                    i, task = waiting.popleft()
+                except IndexError:
+                    return
+                results[i] = task()
 
-    return list(_pool(threads).map(run, tasks))
+    helpers = min(threads, len(tasks)) - 1
+    futures = [_pool(threads - 1).submit(work) for _ in range(helpers)]
+    torch.set_num_threads(1)
+    try:
+        work()
+    finally:
+        torch.set_num_threads(threads)
+        wait(futures)
+    for future in futures:
+        future.result()
+    return [results[i] for i in range(len(tasks))]
 
 
 def parts(images: int, rows: int) -> list[tuple[int, int, int]]:

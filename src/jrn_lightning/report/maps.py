@@ -22,7 +22,7 @@ from jrn_lightning.modalities.drawing import GREY
 # Inches.
 _MAP = 1.7  # width of a map
 _LEFT, _TOP, _BOTTOM, _RIGHT = 0.42, 0.28, 0.06, 0.04
-_KEY = 0.42  # height of the colours of one modality
+KEY = 0.42  # height of the colours of one modality
 _LARGEST = 360  # pixels across a map; beyond that a panel only gets slow and large
 
 
@@ -73,7 +73,7 @@ def panel(
     first = next(iter(next(iter(frames[0].outputs.values())).values()))
     tall = _MAP * first.shape[-2] / first.shape[-1]
 
-    below = _BOTTOM + _KEY * len(modalities)
+    below = _BOTTOM + KEY * len(modalities)
     width = _LEFT + _MAP * count + _RIGHT
     height = _TOP + tall * len(frames) * len(modalities) + below
     figure = Figure(figsize=(width, height), dpi=110)
@@ -113,16 +113,19 @@ def panel(
             figure.text(
                 0.3 / width,
                 (middle.y0 + middle.y1) / 2,
-                _with_unit(modality),
+                with_unit(modality),
                 rotation=90,
                 ha="center",
                 va="center",
                 fontsize=9,
             )
     for m, modality in enumerate(modalities.values()):
-        top = below - _BOTTOM - _KEY * m
-        _colours(
-            figure, modality, top, with_errors=any(head.startswith("error") for head, _ in columns)
+        top = below - _BOTTOM - KEY * m
+        colours(
+            figure,
+            modality,
+            top,
+            with_errors=any(head.startswith("error") for head, _ in columns),
         )
     return figure
 
@@ -165,7 +168,8 @@ def _title(setup: str) -> str:
     return setup if modality is None else f"{modality} muted"
 
 
-def _with_unit(modality: Modality) -> str:
+def with_unit(modality: Modality) -> str:
+    """The name of a modality, with the unit of what is drawn of it."""
     # Of probabilities only the class is drawn.
     unit = f" [{modality.unit}]" if modality.unit and modality.channels == 1 else ""
     return f"{modality.name}{unit}"
@@ -182,8 +186,17 @@ def _show(axes: Axes, picture: NDArray[np.uint8] | None, title: str = "") -> Non
 # -- what the colours mean ---------------------------------------------------------------------
 
 
-def _colours(figure: Figure, modality: Modality, top: float, *, with_errors: bool) -> None:
-    """One line that explains the colours of ``modality``; ``top`` in inches from below.
+def colours(
+    figure: Figure, modality: Modality, top: float, *, with_errors: bool, left: float = _LEFT
+) -> None:
+    """One line, ``KEY`` inches high, that explains the colours of ``modality``.
+
+    Args:
+        figure: to draw on.
+        modality: whose maps it shows.
+        top: of the line, in inches from below.
+        with_errors: also explain those of error maps.
+        left: in inches.
 
     The colours are asked of the modality itself: it draws each of its classes, or a ramp over its
     range. A modality with neither explains nothing.
@@ -204,7 +217,7 @@ def _colours(figure: Figure, modality: Modality, top: float, *, with_errors: boo
                 patches,
                 [str(patch.get_label()) for patch in patches],
                 loc="center left",
-                bbox_to_anchor=(_LEFT / width, (top - _KEY / 2) / height),
+                bbox_to_anchor=(left / width, (top - KEY / 2) / height),
                 bbox_transform=figure.transFigure,
                 ncols=len(patches),
                 frameon=False,
@@ -223,15 +236,13 @@ def _colours(figure: Figure, modality: Modality, top: float, *, with_errors: boo
         )
     elif maximum is not None and modality.channels == 1:
         ramp = np.linspace(0, maximum, 256)
-        _bar(
-            figure, modality.draw(ramp[None, None]), (0, maximum), _with_unit(modality), _LEFT, top
-        )
+        _bar(figure, modality.draw(ramp[None, None]), (0, maximum), with_unit(modality), left, top)
         if with_errors:
             off = np.linspace(-0.6, 0.6, 256)
             truth = np.full((1, 256), maximum / 2)
             picture = modality.draw_error((truth * (1 + off))[None], truth)
             label = f"error of {modality.name}, relative to the truth [%]"
-            _bar(figure, picture, (-60, 60), label, _LEFT + 3.4, top)
+            _bar(figure, picture, (-60, 60), label, left + 3.4, top)
 
 
 def _bar(

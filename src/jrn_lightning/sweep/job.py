@@ -27,7 +27,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from jrn_lightning import config as configuration
 from jrn_lightning.data.datamodule import CacheDataModule
 from jrn_lightning.errors import CheckpointError, ConfigError, JRNError
-from jrn_lightning.evaluation import POOLINGS, StatisticsTable
+from jrn_lightning.evaluation import POOLINGS, StatisticsTable, fitting
 from jrn_lightning.influence import summarize
 from jrn_lightning.modalities import Modality, import_plugins
 from jrn_lightning.models import (
@@ -41,6 +41,7 @@ from jrn_lightning.models import (
     is_loose,
 )
 from jrn_lightning.refine import load_network
+from jrn_lightning.single_task.settings import NETWORKS, SingleTaskSettings
 from jrn_lightning.sweep import record as records
 from jrn_lightning.sweep.record import JobRecord, Status, write_json
 from jrn_lightning.task import JointRefinement
@@ -86,6 +87,9 @@ def _run_job(cfg: DictConfig, folder: Path | None) -> dict[str, Any]:
         for name in ("checkpoints", "csv"):
             shutil.rmtree(folder / name, ignore_errors=True)
     data = _data(cfg)
+    data.prepare_data()
+    if cfg.evaluation.protocols is None:
+        cfg.evaluation.protocols = fitting(data.cache.frame)
     science = configuration.science(cfg)
     wanted = records.fingerprint(science, data.cache.content_hash)
     known = JobRecord.read(folder)
@@ -105,8 +109,12 @@ def _run_job(cfg: DictConfig, folder: Path | None) -> dict[str, Any]:
 
 def _data(cfg: DictConfig) -> CacheDataModule:
     limit = cfg.trainer.limit_frames
+    path, build = cfg.data.cache, None
+    if cfg.data.rooms is not None:
+        path, build = _rooms(cfg)
     return CacheDataModule(
-        cfg.data.cache,
+        path,
+        build,
         frame=cfg.data.frame,
         modalities=cfg.data.modalities,
         batch_size=cfg.recipe.batch_size,
@@ -119,6 +127,25 @@ def _data(cfg: DictConfig) -> CacheDataModule:
         limit_train=limit,
         limit_test=limit,
     )
+
+
+def _rooms(cfg: DictConfig) -> tuple[Path, Callable[[Path], None]]:
+    """Where the cache of the rooms is, and what builds it."""
+    from jrn_lightning.data.rooms import RoomsSpec
+    from jrn_lightning.progress import bar
+    from jrn_lightning.single_task.cache import require_rooms, rooms_path
+
+    spec = RoomsSpec(**configuration.plain(cfg.data.rooms))
+    settings = OmegaConf.to_object(cfg.data.single_task)
+    assert isinstance(settings, SingleTaskSettings)
+    path = Path(cfg.data.cache) if cfg.data.cache else rooms_path(spec, settings)
+    return path, lambda at: require_rooms(spec, settings, at, bar)
+
+
+def _networks(data: CacheDataModule) -> str | None:
+    """The folder of the networks that predicted the cache, where they are known."""
+    folder = data.cache.notes.get(NETWORKS)
+    return str(data.cache.path.with_name(folder)) if folder else None
 
 
 class _Job:
@@ -150,6 +177,7 @@ class _Job:
             "seed": cfg.seed,
             "recipe": cfg.recipe.name,
             "data": cfg.data.name,
+            "single_task": _networks(data),
             "error": None,
             "process": records.process(),
         }

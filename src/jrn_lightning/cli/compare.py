@@ -1,0 +1,59 @@
+"""``jrn compare``: two sweeps over the same test frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        epilog="Example: jrn compare runs/nyu-cross-fitted runs/nyu-in-sample --out difference.csv"
+    )(compare)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a sweep.")],
+    second: Annotated[Path, typer.Argument(help="Folder of another, over the same test frames.")],
+    protocol: Annotated[str, typer.Option(help="Crop to evaluate.")] = "full",
+    out: Annotated[Path | None, typer.Option(help="A .csv file to write.")] = None,
+) -> None:
+    """Say how much better the first sweep's networks are than the second's.
+
+    Paired by architecture, seed and test frame; 95 % intervals over seeds and scenes. Units are
+    those of A: percent, or minus a hundred times an error.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from jrn_lightning.sweep.paired import compare as compare_sweeps
+
+    rows = compare_sweeps(first, second, protocol)
+    table = Table(
+        "architecture",
+        "seeds",
+        "measure",
+        first.name,
+        second.name,
+        "difference of A",
+        "95 %",
+        title=f"{first} against {second}, protocol {protocol}",
+    )
+    for row in rows[rows["in_table"]].to_dict("records"):
+        table.add_row(
+            str(row["arch"]),
+            str(row["seeds"]),
+            f"{row['modality']} {row['label']}",
+            f"{row['first']:.4f}",
+            f"{row['second']:.4f}",
+            f"{row['value']:+.3f}",
+            f"[{row['low']:+.3f}, {row['high']:+.3f}]".replace("[", r"\["),
+        )
+    Console().print(table)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        rows.drop(columns=["label", "in_table"]).to_csv(out, index=False)
+        Console().print(f"written: {out}", soft_wrap=True, highlight=False)

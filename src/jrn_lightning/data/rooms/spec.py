@@ -1,0 +1,87 @@
+"""What determines a rendered data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Final
+
+from jrn_lightning import keys
+from jrn_lightning.errors import ConfigError
+
+#: to be raised with every change after which the same seed gives other pictures
+GENERATOR_VERSION: Final = 1
+
+_LEAST: Final = {
+    "seed": 0,
+    "train_rooms": 1,
+    "test_rooms": 1,
+    "views": 1,
+    "height": 24,
+    "width": 32,
+}
+
+
+@dataclass(frozen=True)
+class RoomsSpec:
+    """A data set of generated rooms.
+
+    Args:
+        seed: of everything random.
+        train_rooms: rooms in the training split.
+        test_rooms: rooms in the test split.
+        views: frames of each room.
+        height: of a frame, pixels.
+        width: of a frame, pixels.
+
+    Raises:
+        ConfigError: a value that is no whole number, or too small.
+
+    >>> RoomsSpec().frames
+    352
+    >>> RoomsSpec(seed=1).hash == RoomsSpec(seed=2).hash
+    False
+    """
+
+    seed: int = 0
+    train_rooms: int = 64
+    test_rooms: int = 24
+    views: int = 4
+    height: int = 240
+    width: int = 320
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = _LEAST[field.name]
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigError(
+                    f"{field.name} of the rooms is {value!r}. Give a whole number, {least} or more."
+                )
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all fields and the generator's version."""
+        content = {"generator": GENERATOR_VERSION, **asdict(self)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def frames(self) -> int:
+        """Frames in both splits together."""
+        return len(self.rooms) * self.views
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of a frame."""
+        return (self.height, self.width)
+
+    @property
+    def rooms(self) -> list[str]:
+        """Names of all rooms in the order of their numbers, which start at 0.
+
+        >>> RoomsSpec(train_rooms=2, test_rooms=1).rooms
+        ['train_room_001', 'train_room_002', 'test_room_001']
+        """
+        counts = ((keys.TRAIN, self.train_rooms), (keys.TEST, self.test_rooms))
+        return [f"{split}_room_{k + 1:03d}" for split, count in counts for k in range(count)]

@@ -1,0 +1,324 @@
+"""Rendered rooms on disk: a folder with one compressed file a room, and a manifest.
+
+A file holds, for the V views of its room, ``image`` (V, H, W, 3) uint8, ``depth`` (V, H, W)
+uint16 millimetres with 0 where missing, and ``label`` (V, H, W) uint8 with 255 where void.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import secrets
+import signal
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jrn_lightning import keys
+from jrn_lightning.data.frames import Frame
+from jrn_lightning.data.rooms.spec import GENERATOR_VERSION, RoomsSpec
+from jrn_lightning.data.rooms.view import SPACE, draw_room
+from jrn_lightning.errors import CacheError
+from jrn_lightning.modalities import Depth, Modality, Semantic
+
+DEPTH: Final = "depth"
+SEMANTIC: Final = "semantic"
+MANIFEST: Final = "rooms.json"
+
+_MILLIMETRES: Final = 1000
+_LOOK_AGAIN: Final = 0.2  # seconds between looks at how far the workers are
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def render(
+    spec: RoomsSpec,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    advance: Callable[[], object] = lambda: None,
+) -> None:
+    """Render what is not there yet.
+
+    Every room is a function of seed and number alone: the files are the same for any number of
+    processes. An interrupted call leaves whole files only; the next one goes on.
+
+    Args:
+        spec: what to render.
+        folder: where to; made if need be.
+        workers: processes; one for each processor where None, none beside this one where 1.
+        advance: called once for every frame, those that were there included.
+
+    Raises:
+        CacheError: the folder holds another data set, or cannot be written.
+    """
+    try:
+        _claim(spec, folder)
+        todo = []
+        for number, name in enumerate(spec.rooms):
+            if _is_whole(spec, folder / f"{name}.npz"):
+                for _ in range(spec.views):
+                    advance()
+            else:
+                todo.append(number)
+        count = min(workers or _processors(), len(todo))
+        if count <= 1:
+            for number in todo:
+                _render_room(spec, folder, number, advance)
+        else:
+            _render_beside(spec, folder, todo, count, advance)
+    except OSError as error:
+        raise CacheError(
+            f"{folder}: rooms cannot be written ({error}). Make room or name another folder; "
+            "what is there is used again."
+        ) from error
+
+
+class Rooms:
+    """A rendered data set, see :class:`jrn_lightning.data.frames.DataSet`.
+
+    Frames are numbered from 1: the views of the first training room first.
+
+    Args:
+        spec: what was rendered.
+        folder: where :func:`render` put it.
+
+    Raises:
+        CacheError: the folder holds another data set or none, or lacks a room.
+    """
+
+    def __init__(self, spec: RoomsSpec, folder: Path) -> None:
+        self.path = folder
+        self.spec = spec
+        self.size = spec.size
+        self.modalities: Mapping[str, Modality] = {
+            DEPTH: Depth(DEPTH),
+            SEMANTIC: Semantic(SEMANTIC, SPACE.classes, SPACE.name),
+        }
+        first_test = spec.train_rooms * spec.views + 1
+        self.splits = {
+            keys.TRAIN: list(range(1, first_test)),
+            keys.TEST: list(range(first_test, spec.frames + 1)),
+        }
+        self.notes = {
+            "ground_truth": "generated rooms, depth with a sensor's holes and noise",
+            "rooms": json.dumps(asdict(spec)),
+            "rooms_hash": spec.hash,
+        }
+        self._rooms = spec.rooms
+        _check_manifest(spec, folder)
+        for name in self._rooms:
+            if not (folder / f"{name}.npz").is_file():
+                raise CacheError(
+                    f"{folder / f'{name}.npz'} does not exist. Render the rooms again: "
+                    "only what is missing takes time."
+                )
+        self._open: tuple[str, Arrays] | None = None
+
+    def scene(self, number: int) -> str:
+        """The room that a frame shows, e.g. ``train_room_007``."""
+        return self._rooms[(number - 1) // self.spec.views]
+
+    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+        """One frame; the files of neighbouring ones are read once."""
+        if not 1 <= number <= self.spec.frames:
+            raise CacheError(
+                f"{self.path}: there is no frame {number}. Frames are 1 to {self.spec.frames}."
+            )
+        arrays = self._room(self.scene(number))
+        view = (number - 1) % self.spec.views
+        truth: dict[str, NDArray[Any]] | None = None
+        if targets:
+            metres = arrays["depth"][view].astype(np.float32) / np.float32(_MILLIMETRES)
+            truth = {DEPTH: metres, SEMANTIC: arrays["label"][view].copy()}
+        return Frame(arrays["image"][view].copy() if image else None, truth)
+
+    def _room(self, name: str) -> Arrays:
+        if self._open is None or self._open[0] != name:
+            self._open = (name, _load(self.spec, self.path / f"{name}.npz"))
+        return self._open[1]
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# The manifest.
+
+
+def _claim(spec: RoomsSpec, folder: Path) -> None:
+    """Make the folder this data set's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / MANIFEST).exists():
+        _check_manifest(spec, folder)
+        return
+    strangers = [path.name for path in sorted(folder.iterdir()) if not path.name.endswith(".part")]
+    if strangers:
+        raise CacheError(
+            f"{folder} holds other files ({strangers[0]}). Name an empty folder for the rooms."
+        )
+    content = {"hash": spec.hash, "generator": GENERATOR_VERSION, "spec": asdict(spec)}
+    with _written(folder / MANIFEST) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def _check_manifest(spec: RoomsSpec, folder: Path) -> None:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise CacheError(f"{folder} holds no rendered rooms ({MANIFEST} is missing). Render them.")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        found = content["hash"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CacheError(
+            f"{path} cannot be read ({error!r}). Delete the folder and render the rooms again."
+        ) from error
+    if found != spec.hash:
+        raise CacheError(
+            f"{folder} holds other rooms: {content.get('spec')} by generator "
+            f"{content.get('generator')}, asked for {asdict(spec)} by {GENERATOR_VERSION}. "
+            "Name another folder, or delete this one."
+        )
+
+
+# Files of rooms.
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[IO[bytes]]:
+    """A new file that gets its name when it is whole."""
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _render_room(spec: RoomsSpec, folder: Path, number: int, advance: Callable[[], object]) -> None:
+    views = draw_room(spec.seed, number, spec.views, spec.size, advance)
+    depth = np.stack([view.depth for view in views])
+    with _written(folder / f"{spec.rooms[number]}.npz") as file:
+        np.savez_compressed(
+            file,
+            image=np.stack([view.image for view in views]),
+            depth=np.rint(depth * _MILLIMETRES).astype(np.uint16),
+            label=np.stack([view.label for view in views]),
+        )
+
+
+def _load(spec: RoomsSpec, path: Path) -> Arrays:
+    """The arrays of a room, whole and of the right layout."""
+    layout = (spec.views, *spec.size)
+    expected = {
+        "image": ((*layout, 3), np.dtype(np.uint8)),
+        "depth": (layout, np.dtype(np.uint16)),
+        "label": (layout, np.dtype(np.uint8)),
+    }
+    try:
+        # Opened here: np.load leaves a file open that turns out to be damaged.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in expected}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CacheError(
+            f"{path} cannot be read ({error}). Delete it and render the rooms again: only what "
+            "is missing takes time."
+        ) from error
+    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    if found != expected:
+        raise CacheError(
+            f"{path} holds {found}, expected {expected}. Delete it and render the rooms again."
+        )
+    return arrays
+
+
+def _is_whole(spec: RoomsSpec, path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        _load(spec, path)
+    except CacheError:
+        return False
+    return True
+
+
+# Several processes.
+
+
+def _render_beside(
+    spec: RoomsSpec, folder: Path, todo: list[int], count: int, advance: Callable[[], object]
+) -> None:
+    # Not forked: a fork of a process with threads, as PyTorch has, may stop for ever.
+    context = multiprocessing.get_context("spawn")
+    frames = context.Value("q", 0)
+    stop = context.Event()
+    shown = 0
+    executor = ProcessPoolExecutor(
+        count, mp_context=context, initializer=_begin, initargs=(frames, stop)
+    )
+    try:
+        waiting = {executor.submit(_work, spec, folder, number) for number in todo}
+        while waiting:
+            done, waiting = wait(waiting, _LOOK_AGAIN, FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            for _ in range(frames.value - shown):
+                advance()
+                shown += 1
+    except BrokenProcessPool as error:
+        raise CacheError(
+            f"{folder}: a rendering process was ended from outside, perhaps for lack of memory. "
+            "Run again with fewer workers; finished rooms are kept."
+        ) from error
+    finally:
+        # Also on Ctrl-C: workers end after their present frame.
+        stop.set()
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+# Set in each worker when it begins.
+_frames: Any = None
+_stop: Any = None
+
+
+class _StoppedError(Exception):
+    """The parent wants no more."""
+
+
+def _begin(frames: Any, stop: Any) -> None:
+    global _frames, _stop
+    _frames, _stop = frames, stop
+    # Ctrl-C goes to the whole group; only the parent acts on it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(spec: RoomsSpec, folder: Path, number: int) -> None:
+    _render_room(spec, folder, number, _count)
+
+
+def _count() -> None:
+    with _frames.get_lock():
+        _frames.value += 1
+    if _stop.is_set():
+        raise _StoppedError

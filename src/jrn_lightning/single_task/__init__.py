@@ -1,0 +1,1 @@
+"""The networks whose predictions fill a cache, from colour images; cross-fitting."""
