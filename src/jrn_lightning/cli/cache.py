@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from jrn_lightning.cli import show
+
 if TYPE_CHECKING:
     from jrn_lightning.data.cache import PredictionCache
     from jrn_lightning.single_task.settings import SingleTaskSettings
@@ -35,6 +37,7 @@ app = typer.Typer(no_args_is_help=True, help="Build, describe and check predicti
 
 def register(parent: typer.Typer) -> None:
     """Add ``jrn cache``."""
+    show.register(app)
     parent.add_typer(app, name="cache")
 
 

@@ -314,6 +314,9 @@ def _leave_with_parent() -> None:
 
 
 def _work(spec: RoomsSpec, folder: Path, number: int) -> None:
+    # The executor hands out some work beforehand, which cannot be taken back.
+    if _stop.is_set():
+        raise _StoppedError
     _render_room(spec, folder, number, _count)
 
 
