@@ -54,8 +54,8 @@ class RoomsConfig:
     """Arguments of ``data.rooms.RoomsSpec``."""
 
     seed: int = 0
-    train_rooms: int = 64
-    test_rooms: int = 24
+    train_rooms: int = 52
+    test_rooms: int = 20
     views: int = 4
     height: int = 240
     width: int = 320

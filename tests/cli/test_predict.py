@@ -105,4 +105,4 @@ def test_a_wrong_option_is_a_usage_error(
 
 
 def test_help_has_an_example() -> None:
-    assert "Example: jrn predict" in run("--help")
+    assert "Examples: jrn predict" in run("--help")

@@ -14,7 +14,6 @@ from jrn_lightning.data.nyu import FrameFolder
 from jrn_lightning.single_task.cache import HOME
 from tests.checkpoints import save, task_for
 from tests.cli.test_cache import jrn
-from tests.data.test_nyu import write_predictions
 
 TINY = [
     part
@@ -65,8 +64,10 @@ def test_networks_of_our_own_for_everything_or_for_one_modality(
         assert cache.splits == ("train", "test", "predict")
     networks = tmp_path / "own-single-task"
     assert len(list(networks.glob("*.ckpt"))) == 4
-    paths = write_predictions(tmp_path, FrameFolder(frames, WANG5))
-    mixed = [*command, "--semantic", paths["semantic"], "--semantic-sampling", "unseen"]
+    numbers = [n for ns in FrameFolder(frames, WANG5).splits.values() for n in ns]
+    maps = np.full((len(numbers), 5, 6, 8), 0.2, np.float32)
+    np.savez(tmp_path / "semantic.npz", index=numbers, probability=maps)
+    mixed = [*command, "--semantic", tmp_path / "semantic.npz", "--semantic-sampling", "unseen"]
     assert jrn(monkeypatch, *mixed, "--out", tmp_path / "mixed.h5") == 0
     with PredictionCache(tmp_path / "mixed.h5") as cache:
         train = cache.split("train")

@@ -161,7 +161,7 @@ def test_limits(small_cache: Path) -> None:
 
 def test_a_modality_that_is_not_in_the_cache(small_cache: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.modalities names sound, but .*depth, semantic"):
-        CacheDataModule(small_cache, modalities=["depth", "sound"])
+        CacheDataModule(small_cache, modalities=["depth", "sound"]).setup("test")
 
 
 def test_modalities_in_the_order_that_is_asked_for(small_cache: Path) -> None:

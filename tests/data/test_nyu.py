@@ -12,10 +12,10 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from jrn_lightning.data.cache import PredictionCache, check
-from jrn_lightning.data.labels import STRUCTURAL5, WANG5, LabelSpace, nyu40_of_raw
 from jrn_lightning.data.build import Input, build
+from jrn_lightning.data.cache import PredictionCache, check
 from jrn_lightning.data.frames import DataSet
+from jrn_lightning.data.labels import STRUCTURAL5, WANG5, LabelSpace, nyu40_of_raw
 from jrn_lightning.data.nyu import DEPTH, SEMANTIC, FrameFolder, LabeledMat
 from jrn_lightning.data.nyu import modalities as nyu_modalities
 from jrn_lightning.data.sources import PredictionSource, open_source
@@ -415,6 +415,7 @@ class Ramps:
         rng = np.random.default_rng(0)
         self.splits = {"train": list(range(1, 31)), "test": list(range(31, 41))}
         self.notes: dict[str, str] = {}
+        self.modalities = nyu_modalities(WANG5)
         self.truth = {
             n: {
                 DEPTH: (depth_values(rng) / 25).astype(np.float32),

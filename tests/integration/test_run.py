@@ -156,7 +156,15 @@ def test_the_embedded_rooms_need_nothing_but_the_command(tmp_path: Path) -> None
 
 
 def test_a_cache_of_ones_own_is_not_taken_for_the_rooms(small_cache: Path, tmp_path: Path) -> None:
-    result = run(small_cache, tmp_path / "runs", "data=rooms", "arch=cat1")
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "logger=none", f"data.cache={small_cache}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        check=False,
+    )
     assert result.returncode != 0
     assert "holds other data than the rooms" in result.stderr + result.stdout
     assert "Traceback" not in result.stderr
+    assert not list(tmp_path.rglob("*.ckpt"))

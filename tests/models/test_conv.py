@@ -256,7 +256,8 @@ def test_small_maps_take_the_plain_path(
     factors, channels, outputs = LAYERS[name]
     layer = _layer(sum(channels), outputs)
     monkeypatch.setattr(conv, "PIXELS", large[0] * large[1])
-    monkeypatch.setattr(conv, "WORK", large[0] * large[1] * layer.weight.numel())
+    work = large[0] * large[1] * layer.weight.numel()
+    monkeypatch.setattr(conv, "WORK", work / torch.get_num_threads())
     _compare(layer, _maps(large, factors, channels))
     assert paths == [path]
     _compare(layer, _maps(small, factors, channels))
@@ -292,27 +293,34 @@ def test_a_small_layer_is_contiguous_whatever_comes_in(
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 
+STEM, HEAD, WINOGRAD = "OneInput", "FewOutputs", "winograd"
+
+
 @pytest.mark.parametrize(
-    ("frame", "expected"),
+    ("frame", "count", "expected"),
     [
-        # Only the convolution over all branches.
-        ((120, 160), ["winograd"]),
-        # At the finest scale everything, at the second the convolution after the operation.
-        ((480, 640), ["OneInput", "winograd", "OneInput", "winograd", "winograd", "FewOutputs"]),
+        # Only the convolution over all branches, and with two threads not even that.
+        ((120, 160), 1, [WINOGRAD]),
+        ((120, 160), 2, []),
+        ((240, 320), 2, [STEM, WINOGRAD, HEAD]),
+        # At the finest scale everything; at the second too, or only the stem.
+        ((480, 640), 1, [STEM, WINOGRAD, STEM, WINOGRAD, WINOGRAD, HEAD]),
+        ((480, 640), 2, [STEM, WINOGRAD, STEM, WINOGRAD, HEAD]),
     ],
 )
 def test_layers_of_a_frame(
     frame: tuple[int, int],
+    count: int,
     expected: list[str],
     paths: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(conv, "WORK", WORK)
     monkeypatch.setattr(conv, "PIXELS", PIXELS)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    inputs = {"depth": torch.rand(1, 1, *frame), "semantic": torch.rand(1, 5, *frame)}
     with torch.inference_mode():
-        JRN({"depth": 1, "semantic": 5})(
-            {"depth": torch.rand(1, 1, *frame), "semantic": torch.rand(1, 5, *frame)}
-        )
+        JRN({"depth": 1, "semantic": 5})(inputs)
     assert paths == expected
 
 
