@@ -32,6 +32,9 @@ def _pool(size: int) -> ThreadPoolExecutor:
             ready = threading.Barrier(size + 1)
 
             def prepare() -> None:
+                # The first question sets the thread to the process's default, whatever it was
+                # told before; asked later, each of them would start as many threads again.
+                torch.get_num_threads()
                 torch.set_num_threads(1)
                 ready.wait()
 

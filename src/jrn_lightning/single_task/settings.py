@@ -116,7 +116,13 @@ SETTINGS: Final[Mapping[str, SingleTaskSettings]] = MappingProxyType(
         for s in (
             # From scratch, for the few small frames of the rooms.
             SingleTaskSettings(
-                "small", "small", image=[120, 160], stride=2, epochs=16, learning_rate=3e-3
+                "small",
+                "small",
+                image=[120, 160],
+                epochs=30,
+                batch_size=4,
+                learning_rate=3e-3,
+                zoom=1.3,
             ),
             # For photographs: an ImageNet encoder, a light decoder.
             SingleTaskSettings("efficientnet_lite0", "efficientnet_lite0", image=[192, 256]),
