@@ -17,7 +17,7 @@ def test_named_settings_are_sound_and_hydra_knows_them() -> None:
 
 def test_overrides_make_a_copy() -> None:
     changed = named("small", {"epochs": 3, "image": [64, 96]})
-    assert (changed.epochs, changed.size, changed.grid) == (3, (64, 96), (32, 48))
+    assert (changed.epochs, changed.size, changed.grid) == (3, (64, 96), (16, 24))
     assert SETTINGS["small"].epochs != 3
     assert changed.hash != SETTINGS["small"].hash
 
@@ -41,7 +41,7 @@ def test_the_name_does_not_change_what_comes_out() -> None:
         ("small", {"epochs": 0}, "single_task.epochs is 0: give a number of at least 1"),
         ("small", {"folds": 1}, "single_task.folds is 1: give a number of at least 2"),
         ("small", {"learning_rate": 0}, "single_task.learning_rate is 0"),
-        ("small", {"image": [121, 160]}, "divisible by the stride 2"),
+        ("small", {"image": [121, 160]}, "divisible by the stride 4"),
         ("small", {"image": [120]}, "give height and width"),
         ("small", {"image": [16, 160]}, "at least 32 pixels"),
         ("small", {"zoom": 0.5}, "single_task.zoom is 0.5"),
