@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jrn_lightning.models import conv, winograd
+from jrn_lightning.models import threads as threads_module
 from jrn_lightning.models.conv import PIXELS, WORK, Conv2d, convolve_all
 from jrn_lightning.models.jrn import JRN
 from jrn_lightning.models.threads import parallel
@@ -256,8 +257,7 @@ def test_small_maps_take_the_plain_path(
     factors, channels, outputs = LAYERS[name]
     layer = _layer(sum(channels), outputs)
     monkeypatch.setattr(conv, "PIXELS", large[0] * large[1])
-    work = large[0] * large[1] * layer.weight.numel()
-    monkeypatch.setattr(conv, "WORK", work / torch.get_num_threads())
+    monkeypatch.setattr(conv, "WORK", large[0] * large[1] * layer.weight.numel())
     _compare(layer, _maps(large, factors, channels))
     assert paths == [path]
     _compare(layer, _maps(small, factors, channels))
@@ -297,27 +297,23 @@ STEM, HEAD, WINOGRAD = "OneInput", "FewOutputs", "winograd"
 
 
 @pytest.mark.parametrize(
-    ("frame", "count", "expected"),
+    ("frame", "expected"),
     [
-        # Only the convolution over all branches, and with two threads not even that.
-        ((120, 160), 1, [WINOGRAD]),
-        ((120, 160), 2, []),
-        ((240, 320), 2, [STEM, WINOGRAD, HEAD]),
-        # At the finest scale everything; at the second too, or only the stem.
-        ((480, 640), 1, [STEM, WINOGRAD, STEM, WINOGRAD, WINOGRAD, HEAD]),
-        ((480, 640), 2, [STEM, WINOGRAD, STEM, WINOGRAD, HEAD]),
+        ((60, 80), []),
+        ((120, 160), [WINOGRAD]),  # the convolution over all branches
+        # At the finest scale everything; at the second too.
+        ((240, 320), [STEM, WINOGRAD, WINOGRAD, HEAD]),
+        ((480, 640), [STEM, WINOGRAD, STEM, WINOGRAD, WINOGRAD, HEAD]),
     ],
 )
 def test_layers_of_a_frame(
     frame: tuple[int, int],
-    count: int,
     expected: list[str],
     paths: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(conv, "WORK", WORK)
     monkeypatch.setattr(conv, "PIXELS", PIXELS)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
     inputs = {"depth": torch.rand(1, 1, *frame), "semantic": torch.rand(1, 5, *frame)}
     with torch.inference_mode():
         JRN({"depth": 1, "semantic": 5})(inputs)
@@ -348,6 +344,21 @@ def test_tasks_share_the_threads_and_keep_their_order(threads: int) -> None:
     assert threading.current_thread().name in {d[2] for d in done}
     assert not any(d[3] for d in done)
     assert torch.get_num_threads() == threads
+
+
+def test_helpers_have_one_thread_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From their first operator on, which is when PyTorch would give a thread its default."""
+    monkeypatch.setattr(threads_module, "_pools", {})
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        pool = threads_module._pool(2)
+        asked = [pool.submit(torch.get_num_threads) for _ in range(8)]
+        assert {answer.result() for answer in asked} == {1}
+        pool.shutdown()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("failing", range(4))

@@ -30,27 +30,25 @@ from jrn_lightning.models.winograd import multiscale_conv2d
 WIDE = 32
 #: most channels out for which the gradients of a head are matrix products
 NARROW = 8
-#: fewest multiplications of a direct convolution, an image and thread, for which Winograd's was
-#: measured to win: PyTorch's kernels gain more from a second thread than its many short steps do.
-#: Plain over Winograd's time, forward and backward, with one and two threads (AVX2):
+#: fewest multiplications of a direct convolution, an image, for which Winograd's was measured to
+#: win. Plain over Winograd's time, forward and backward, with one and two threads (AVX2, on a
+#: machine with other work):
 #:
 #: ====================  ==============  ===========  ===========
 #: layer, pixels         multiplications one thread   two threads
 #: ====================  ==============  ===========  ===========
-#: 40 → 60,   15 × 20      6 million     0.5          0.2
-#: 40 → 60,   30 × 40     26 million     0.9          0.6
-#: 40 → 60,   60 × 80    104 million     0.8          0.8
-#: 40 → 60,   80 × 108   187 million     0.9          0.7
+#: 40 → 60,   15 × 20      6 million     0.5          0.25
+#: 40 → 60,   30 × 40     26 million     0.9          1.0
+#: 40 → 60,   60 × 80    104 million     0.8          1.0
+#: 40 → 60,   80 × 108   187 million     0.9          0.6
 #: 40 → 60,  120 × 160   415 million     1.3          1.0
-#: 180 → 60,  60 × 80    467 million     1.4          1.1
-#: 180 → 60, 120 × 160  1866 million     2.0          1.5
+#: 180 → 60,  60 × 80    467 million     1.4          1.4
+#: 180 → 60, 120 × 160  1866 million     2.0          1.7
 #: ====================  ==============  ===========  ===========
-#:
-#: At 467 million and two threads what the layer itself gains is lost in copies between formats: a
-#: whole training step of 120 × 160 frames took 1.08 times as long as without.
 WORK = 300_000_000
-#: fewest pixels for which the paths of heads and stems were measured to win: over a whole training
-#: step of 120 × 160 frames (maps of 60 × 80 and less) they cost more than they save
+#: fewest pixels for which the paths of heads and stems are taken: a stem of one channel took two to
+#: three times PyTorch's time on 60 × 80 maps, and a head's channels-last gradient pays only beside
+#: other layers in that format
 PIXELS = 16_384
 #: pixels that are taken at a time where nine shifted copies of a map are made
 BAND = 4096
@@ -84,7 +82,7 @@ class Conv2d(nn.Conv2d):
         fast = self.is_fast(maps)
         size = maps[0].shape[-2:]
         wide = self.out_channels >= WIDE and all(m.shape[1] >= WIDE for m in maps)
-        if fast and wide and size.numel() * self.weight.numel() >= WORK * torch.get_num_threads():
+        if fast and wide and size.numel() * self.weight.numel() >= WORK:
             fitting = [m if _factor(m, size) else _interpolated(m, size) for m in maps]
             return multiscale_conv2d(fitting, self.weight, self.bias)
         maps = [m if m.shape[-2:] == size else _interpolated(m, size) for m in maps]

@@ -50,7 +50,8 @@ def _pool(size: int) -> ThreadPoolExecutor:
 def parallel(tasks: Sequence[Callable[[], T]]) -> list[T]:
     """Results of the tasks, in order; they must not record gradients.
 
-    The caller works too, which saves waking a thread; with one thread, or one task, it is alone.
+    The caller works too, which saves waking a thread, and is set to one thread of PyTorch's for as
+    long; with one thread, or one task, it is alone.
     An exception of a task is raised when every thread has stopped.
     """
     threads = torch.get_num_threads()
