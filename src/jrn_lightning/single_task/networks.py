@@ -50,7 +50,7 @@ def _block(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
 class SmallEncoder(nn.Module):
     """Plain convolutions at strides 2 to 32, to be trained from scratch on few small frames."""
 
-    channels = (16, 32, 64, 96, 128)
+    channels = (16, 24, 48, 64, 96)
 
     def __init__(self) -> None:
         super().__init__()

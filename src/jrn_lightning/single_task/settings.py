@@ -119,10 +119,11 @@ SETTINGS: Final[Mapping[str, SingleTaskSettings]] = MappingProxyType(
                 "small",
                 "small",
                 image=[120, 160],
-                epochs=30,
+                width=32,
+                epochs=20,
                 batch_size=4,
                 learning_rate=3e-3,
-                zoom=1.3,
+                zoom=1.15,
             ),
             # For photographs: an ImageNet encoder, a light decoder.
             SingleTaskSettings("efficientnet_lite0", "efficientnet_lite0", image=[192, 256]),
