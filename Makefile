@@ -15,7 +15,7 @@ SWEEP  := arch=cat60,sum60,cat10,cat5,cat1
 .DELETE_ON_ERROR:
 .PHONY: help setup format lint type test test-slow test-gpu check run sweep bench clean distclean
 # The rooms that come with the project, unless CACHE names another prediction cache.
-DATA   := $(if $(CACHE),data=nyu data.cache='$(CACHE)',data=rooms recipe.epochs=6)
+DATA   := $(if $(CACHE),data=nyu data.cache='$(CACHE)',data=rooms)
 
 help:  ## print this list
 	@awk 'BEGIN {FS = ":.*##"} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
