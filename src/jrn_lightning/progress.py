@@ -15,7 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Advance = Callable[[float], None]
+#: called with the work done since the last call
+Advance = Callable[[float], object]
 
 
 @contextmanager

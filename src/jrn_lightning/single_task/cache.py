@@ -15,15 +15,16 @@ from jrn_lightning.data.cache import PredictionCache, refuse_existing
 from jrn_lightning.data.frames import DataSet
 from jrn_lightning.data.rooms import Rooms, RoomsSpec, render
 from jrn_lightning.errors import CacheError
+from jrn_lightning.progress import Advance
 from jrn_lightning.single_task.crossfit import CrossFit
 from jrn_lightning.single_task.settings import NETWORKS, SingleTaskSettings
 
 #: environment variable with the folder of what is built once and found again
 HOME: Final = "JRN_HOME"
-#: note of a cache of rooms
-ROOMS: Final = "rooms_hash"
+#: note of a cache of rooms: what it follows from
+BUILT_FROM: Final = "built_from"
 
-Bar = Callable[[str, float], AbstractContextManager[Callable[[float], None]]]
+Bar = Callable[[str, float], AbstractContextManager[Advance]]
 
 
 def networks_folder(cache: Path) -> Path:
@@ -126,19 +127,21 @@ def build_rooms(
     refuse_existing(out, force)
     frames = home() / f"rooms-{spec.hash[:10]}"
     frames.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{frames}.lock"):
-        with bar(f"Rendering {spec.frames} frames", spec.frames) as advance:
-            render(spec, frames, workers=workers, advance=lambda: advance(1))
-        predict_into_cache(
-            Rooms(spec, frames),
-            {},
-            settings,
-            out,
-            bar,
-            force=force,
-            notes={ROOMS: _rooms_hash(spec, settings)},
-            workers=workers,
-        )
+    with (
+        FileLock(f"{frames}.lock"),
+        bar(f"Rendering {spec.frames} frames", spec.frames) as advance,
+    ):
+        render(spec, frames, workers=workers, advance=lambda: advance(1))
+    predict_into_cache(
+        Rooms(spec, frames),
+        {},
+        settings,
+        out,
+        bar,
+        force=force,
+        notes={BUILT_FROM: _hashes(spec, settings)},
+        workers=workers,
+    )
 
 
 def require_rooms(spec: RoomsSpec, settings: SingleTaskSettings, path: Path, bar: Bar) -> None:
@@ -156,20 +159,20 @@ def require_rooms(spec: RoomsSpec, settings: SingleTaskSettings, path: Path, bar
             build_rooms(spec, settings, path, bar)
             return
     with PredictionCache(path) as cache:
-        if cache.notes.get(ROOMS) != _rooms_hash(spec, settings):
+        if cache.notes.get(BUILT_FROM) != _hashes(spec, settings):
             raise CacheError(
                 f"{path} holds other data than the rooms asked for. For a cache of your own give "
                 "data=cache or data=nyu beside data.cache; for these rooms another file."
             )
 
 
-def _rooms_hash(spec: RoomsSpec, settings: SingleTaskSettings) -> str:
+def _hashes(spec: RoomsSpec, settings: SingleTaskSettings) -> str:
     return f"{spec.hash} {settings.hash}"
 
 
 __all__ = [
+    "BUILT_FROM",
     "HOME",
-    "ROOMS",
     "build_rooms",
     "home",
     "networks_folder",

@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
+import logging
 import os
-import queue
 import shutil
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +33,8 @@ from jrn_lightning import keys
 from jrn_lightning.data.frames import DataSet
 from jrn_lightning.errors import CacheError, CheckpointError, JRNError
 from jrn_lightning.modalities import Modality
+from jrn_lightning.processes import side_by_side
+from jrn_lightning.progress import Advance
 from jrn_lightning.single_task import checkpoint
 from jrn_lightning.single_task.frames import PreparedFrames, chunks, prepare
 from jrn_lightning.single_task.networks import ImageNetwork
@@ -47,8 +46,6 @@ _FRAMES: Final = "frames"
 _CHUNK: Final = 8
 #: what predicting a frame costs, against training on it once
 _PREDICTION_COST: Final = 0.5
-
-Advance = Callable[[float], object]
 
 
 @dataclass(frozen=True)
@@ -164,6 +161,7 @@ class _Job:
     network: Path
     predictions: Path
     fingerprint: str
+    statistics: torch.Tensor  # of the training truth
     accelerator: str
 
     @property
@@ -206,7 +204,7 @@ class CrossFit:
         folder: to keep the networks in.
         force: replace networks of other settings or frames, rather than refuse.
         in_sample: see :func:`folds`.
-        workers: processes on a CPU; by default one a core.
+        workers: processes on a CPU; by default one a processor.
 
     Raises:
         CacheError: too few scenes, a fold that lacks a class.
@@ -230,7 +228,7 @@ class CrossFit:
         self.settings = settings
         self.folder = folder
         self.force = force
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers
         self.in_sample = in_sample
         self.folds = folds(data, settings.folds, settings.seed, in_sample=in_sample)
 
@@ -260,7 +258,9 @@ class CrossFit:
             advance(job.cost if done else 0.0)
             if not done:
                 waiting.append(job)
-        _run_all(waiting, self.workers, advance)
+        # On a GPU they would only wait for each other.
+        workers = 1 if torch.cuda.is_available() else self.workers
+        side_by_side(_run, waiting, workers, advance)
         return {
             name: CrossFitted(
                 [j.predictions for j in jobs if j.name == name],
@@ -297,7 +297,8 @@ class CrossFit:
 
     def _job(self, name: str, fold: Fold, frames: PreparedFrames) -> _Job:
         modality = self.data.modalities[name]
-        usable = [n for n in fold.training if frames.row[n] in set(frames.usable[name])]
+        known = set(frames.usable[name])
+        usable = [n for n in fold.training if frames.row[n] in known]
         fold = Fold(fold.index, tuple(usable), fold.predicted)
         statistics = truth_statistics(frames, modality, fold.training)
         if not fold.training or not float(statistics.sum()):
@@ -319,6 +320,7 @@ class CrossFit:
             self.folder / f"{stem}.ckpt",
             self.folder / f"{stem}.npz",
             _fingerprint(self.settings, modality, fold, frames),
+            statistics,
             "gpu" if torch.cuda.is_available() else "cpu",
         )
 
@@ -447,16 +449,16 @@ def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
     seed = int.from_bytes(
         hashlib.sha256(f"{settings.seed} {job.network.stem}".encode()).digest()[:4]
     )
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     pl.seed_everything(seed, workers=False, verbose=False)
-    statistics = truth_statistics(frames, modality, job.fold.training)
     network: ImageNetwork = ImageNetwork(
         settings.encoder,
         modality.channels,
         settings.width,
         settings.stride,
-        modality.single_task_bias(statistics),
+        modality.single_task_bias(job.statistics),
     ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task = SingleTask(network, modality, statistics.float(), settings)
+    task = SingleTask(network, modality, job.statistics.float(), settings)
     data = _Training(frames, job.name, [frames.row[n] for n in job.fold.training])
     loader = DataLoader(
         data,
@@ -500,82 +502,4 @@ def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
     return network
 
 
-# -- processes -------------------------------------------------------------------------------------
-
-_progress: Any = None
-
-
-def _run_all(jobs: Sequence[_Job], workers: int, advance: Advance) -> None:
-    """Run the jobs: on a GPU one after the other, else in processes that share the cores."""
-    count = min(workers, len(jobs))
-    if count <= 1 or jobs[0].accelerator == "gpu":
-        for job in jobs:
-            _run(job, advance)
-        return
-    context = multiprocessing.get_context("spawn")  # forked threads of PyTorch would hang
-    told = context.Queue()
-    pool = ProcessPoolExecutor(count, context, _start_worker, (told, max(1, workers // count)))
-    try:
-        futures = [pool.submit(_run_in_worker, job) for job in jobs]
-        _watch(futures, told, advance)
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        raise
-    pool.shutdown()
-    told.close()
-
-
-def _watch(futures: Sequence[Future[None]], told: Any, advance: Advance) -> None:
-    """Pass on progress until all is done; raise what a worker raised."""
-    pending: set[Future[None]] = set(futures)
-    while pending:
-        _drain(told, advance)
-        done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()
-    _drain(told, advance)
-
-
-def _drain(told: Any, advance: Advance) -> None:
-    while True:
-        try:
-            advance(told.get(timeout=0.05))
-        except queue.Empty:
-            return
-
-
-def _start_worker(told: Any, threads: int) -> None:
-    global _progress
-    _progress = told
-    torch.set_num_threads(threads)
-    import logging
-
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)  # whoever waited for this work is gone
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _run_in_worker(job: _Job) -> None:
-    _run(job, _progress.put)
-
-
-def summary(sources: Mapping[str, CrossFitted]) -> dict[str, dict[str, Any]]:
-    """Modality -> losses and seconds of each of its networks, from their checkpoints."""
-    return {
-        name: {
-            path.name: checkpoint.read_about(path)["about"] | {"training_frames": None}
-            for path in source.networks
-        }
-        for name, source in sources.items()
-    }
-
-
-__all__ = ["CrossFit", "CrossFitted", "Fold", "folds", "summary", "truth_statistics"]
+__all__ = ["CrossFit", "CrossFitted", "Fold", "folds", "truth_statistics"]

@@ -7,16 +7,11 @@ uint16 millimetres with 0 where missing, and ``label`` (V, H, W) uint8 with 255 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import secrets
-import signal
-import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -31,13 +26,14 @@ from jrn_lightning.data.rooms.spec import GENERATOR_VERSION, RoomsSpec
 from jrn_lightning.data.rooms.view import SPACE, draw_room
 from jrn_lightning.errors import CacheError
 from jrn_lightning.modalities import Depth, Modality, Semantic
+from jrn_lightning.processes import side_by_side
+from jrn_lightning.progress import Advance
 
 DEPTH: Final = "depth"
 SEMANTIC: Final = "semantic"
 MANIFEST: Final = "rooms.json"
 
 _MILLIMETRES: Final = 1000
-_LOOK_AGAIN: Final = 0.2  # seconds between looks at how far the workers are
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -72,12 +68,8 @@ def render(
                     advance()
             else:
                 todo.append(number)
-        count = min(workers or _processors(), len(todo))
-        if count <= 1:
-            for number in todo:
-                _render_room(spec, folder, number, advance)
-        else:
-            _render_beside(spec, folder, todo, count, advance)
+        jobs = [(spec, folder, number) for number in todo]
+        side_by_side(_render_room, jobs, workers, lambda _: advance())
     except OSError as error:
         raise CacheError(
             f"{folder}: rooms cannot be written ({error}). Make room or name another folder; "
@@ -150,10 +142,6 @@ class Rooms:
         return self._open[1]
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 # The manifest.
 
 
@@ -207,8 +195,9 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-def _render_room(spec: RoomsSpec, folder: Path, number: int, advance: Callable[[], object]) -> None:
-    views = draw_room(spec.seed, number, spec.views, spec.size, advance)
+def _render_room(job: tuple[RoomsSpec, Path, int], advance: Advance) -> None:
+    spec, folder, number = job
+    views = draw_room(spec.seed, number, spec.views, spec.size, lambda: advance(1))
     depth = np.stack([view.depth for view in views])
     with _written(folder / f"{spec.rooms[number]}.npz") as file:
         np.savez_compressed(
@@ -252,76 +241,3 @@ def _is_whole(spec: RoomsSpec, path: Path) -> bool:
     except CacheError:
         return False
     return True
-
-
-# Several processes.
-
-
-def _render_beside(
-    spec: RoomsSpec, folder: Path, todo: list[int], count: int, advance: Callable[[], object]
-) -> None:
-    # Not forked: a fork of a process with threads, as PyTorch has, may stop for ever.
-    context = multiprocessing.get_context("spawn")
-    frames = context.Value("q", 0)
-    stop = context.Event()
-    shown = 0
-    executor = ProcessPoolExecutor(
-        count, mp_context=context, initializer=_begin, initargs=(frames, stop)
-    )
-    try:
-        waiting = {executor.submit(_work, spec, folder, number) for number in todo}
-        while waiting:
-            done, waiting = wait(waiting, _LOOK_AGAIN, FIRST_COMPLETED)
-            for future in done:
-                future.result()
-            for _ in range(frames.value - shown):
-                advance()
-                shown += 1
-    except BrokenProcessPool as error:
-        raise CacheError(
-            f"{folder}: a rendering process was ended from outside, perhaps for lack of memory. "
-            "Run again with fewer workers; finished rooms are kept."
-        ) from error
-    finally:
-        # Also on Ctrl-C: workers end after their present frame.
-        stop.set()
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-# Set in each worker when it begins.
-_frames: Any = None
-_stop: Any = None
-
-
-class _StoppedError(Exception):
-    """The parent wants no more."""
-
-
-def _begin(frames: Any, stop: Any) -> None:
-    global _frames, _stop
-    _frames, _stop = frames, stop
-    # Ctrl-C goes to the whole group; only the parent acts on it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(spec: RoomsSpec, folder: Path, number: int) -> None:
-    # The executor hands out some work beforehand, which cannot be taken back.
-    if _stop.is_set():
-        raise _StoppedError
-    _render_room(spec, folder, number, _count)
-
-
-def _count() -> None:
-    with _frames.get_lock():
-        _frames.value += 1
-    if _stop.is_set():
-        raise _StoppedError
