@@ -227,8 +227,8 @@ def joint_measures(cache: Path, checkpoint: Path) -> dict[str, dict[str, float]]
     with torch.no_grad():
         for i, batch in enumerate(data.test_dataloader()):
             task.test_step(batch, i)
-    _, rows = task.test_statistics.compute()
-    joint = task.setups.index("joint")
+    _, rows = task.test_statistics["statistics"].compute()
+    joint = task.evaluator.setups.index("joint")
     return {
         m: {x.name: float(x(rows[m].sum(0)[joint, 0])) for x in modality.measures}
         for m, modality in task.modalities.items()

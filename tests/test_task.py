@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from jrn_lightning.data.datamodule import CacheDataModule
+from jrn_lightning.evaluation import Evaluator
 from jrn_lightning.models import ConstantMean
 from jrn_lightning.task import JointRefinement
 from tests.checkpoints import task_for
@@ -33,7 +34,7 @@ def evaluated(task: JointRefinement, batches: list[Any]) -> dict[str, Any]:
     with torch.no_grad():
         for i, batch in enumerate(batches):
             task.test_step(batch, i)
-    return task.test_statistics.compute()[1]
+    return task.test_statistics["statistics"].compute()[1]
 
 
 def test_the_joint_loss_is_equation_1(task: JointRefinement, data: CacheDataModule) -> None:
@@ -60,7 +61,7 @@ def test_each_setup_is_one_row(task: JointRefinement, data: CacheDataModule) -> 
     """The untouched input, then the outputs with all inputs, and with either of them zero."""
     batches = list(data.test_dataloader())
     rows = evaluated(task, batches)
-    assert task.setups == ("input", "joint", "muted_depth", "muted_semantic")
+    assert task.evaluator.setups == ("input", "joint", "muted_depth", "muted_semantic")
     for i, batch in enumerate(batches):
         truth = batch["target"]["depth"].double()
         known = truth > 0
@@ -85,15 +86,16 @@ def test_what_a_muted_input_holds_is_in_no_statistic(
     task: JointRefinement, data: CacheDataModule, poisoned: str, value: str
 ) -> None:
     if value == "constant":
-        task.mute_value = ConstantMean(data.input_statistics().mean)
+        constant = ConstantMean(data.input_statistics().mean)
+        task.evaluator = Evaluator(task.modalities, mute_value=constant)
     batches = list(data.test_dataloader())[:2]
     clean = evaluated(task, batches)
     for batch in batches:
         batch["input"][poisoned].fill_(torch.nan)
     dirty = evaluated(task, batches)
-    row = task.setups.index(f"muted_{poisoned}")
+    row = task.evaluator.setups.index(f"muted_{poisoned}")
     for m in ("depth", "semantic"):
         assert np.isfinite(dirty[m][:, row]).all()
         assert (dirty[m][:, row] == clean[m][:, row]).all()
-        joint = task.setups.index("joint")
+        joint = task.evaluator.setups.index("joint")
         assert (np.nan_to_num(dirty[m][:, joint]) != clean[m][:, joint]).any()

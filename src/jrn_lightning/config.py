@@ -28,7 +28,7 @@ Precision = Enum("Precision", ["auto", "float32", "bfloat16"])
 MemoryFormat = Enum("MemoryFormat", ["auto", "contiguous", "channels_last"])
 LoggerKind = Enum("LoggerKind", ["wandb", "csv", "none"])
 WandbMode = Enum("WandbMode", ["auto", "online", "offline"])
-PROTOCOLS = ("full", "eigen", "eigen_fergus")
+PROTOCOLS = ("full", "eigen", "eigen_fergus", "eigen2014")
 
 
 @dataclass
@@ -92,6 +92,8 @@ class RecipeConfig:
     clip_norm: float | None = None
     initialization: Initialization = MISSING
     mean_head_bias: bool = False
+    muted: list[str] = field(default_factory=list)
+    modality_dropout: float = 0.0
 
 
 @dataclass
@@ -101,6 +103,11 @@ class EvaluationConfig:
     protocols: list[str] | None = None
     mute_value: Mute = MISSING
     mute_seed: int = 0
+    strata: bool = True
+    mute_values: list[Mute] = field(default_factory=list)
+    permutations: int = 3
+    ladder: bool = False
+    grid: bool = False
     resamples: int = 10_000
 
 
@@ -182,6 +189,7 @@ def check(cfg: DictConfig) -> None:
         "recipe.learning_rate": cfg.recipe.learning_rate,
         "recipe.clip_norm": cfg.recipe.clip_norm,
         "evaluation.resamples": cfg.evaluation.resamples,
+        "evaluation.permutations": cfg.evaluation.permutations,
         "trainer.devices": cfg.trainer.devices,
         "trainer.threads": cfg.trainer.threads,
         "trainer.max_epochs": cfg.trainer.max_epochs,
@@ -194,6 +202,7 @@ def check(cfg: DictConfig) -> None:
     for key, value in {
         "recipe.momentum": cfg.recipe.momentum,
         "data.val_fraction": cfg.data.val_fraction,
+        "recipe.modality_dropout": cfg.recipe.modality_dropout,
     }.items():
         if not 0 <= value < 1:
             raise ConfigError(f"{key} is {value}: give a number from 0 to below 1.")

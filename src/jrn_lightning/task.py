@@ -9,12 +9,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from jrn_lightning.evaluation import ImageStatistics, regions
-from jrn_lightning.keys import JOINT, UNTOUCHED, Batch, muted
-from jrn_lightning.modalities import Modality, Regions
-from jrn_lightning.models import JRN, HealthCheck, MuteValue, Zero, mute
+from jrn_lightning.evaluation import Evaluator, ImageStatistics, enlarged, regions
+from jrn_lightning.keys import JOINT, Batch
+from jrn_lightning.modalities import Modality
+from jrn_lightning.models import JRN, HealthCheck, draw_muted, mute
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +32,11 @@ class JointRefinement(pl.LightningModule):
         momentum: of SGD.
         weight_decay: of SGD.
         schedule: ``cosine`` to zero over the whole training, or ``constant``.
-        protocols: names of the evaluation protocols.
-        mute_value: stands in for a muted input; zero by default.
+        evaluator: what a test measures; by default the three setups of Figure 4 on full frames.
+        always_muted: modalities that the network never sees, in training or later: the retrained
+            control that tells what an input adds from what muting it breaks.
+        dropout: probability that a training step mutes one modality, drawn evenly from all.
+        seed: of that draw.
         channels_last: run the forward passes in that memory format.
         specification: plain values from which the network can be built again; stored in every
             checkpoint.
@@ -49,8 +51,10 @@ class JointRefinement(pl.LightningModule):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         schedule: str = "cosine",
-        protocols: Sequence[str] = ("full",),
-        mute_value: MuteValue | None = None,
+        evaluator: Evaluator | None = None,
+        always_muted: Sequence[str] = (),
+        dropout: float = 0.0,
+        seed: int = 0,
         channels_last: bool = False,
         specification: Mapping[str, Any] | None = None,
         log_every: int = 50,
@@ -62,51 +66,33 @@ class JointRefinement(pl.LightningModule):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.schedule = schedule
-        self.protocols = tuple(protocols)
-        self.mute_value = mute_value or Zero()
+        self.evaluator = evaluator or Evaluator(self.modalities)
+        self.always_muted = tuple(always_muted)
+        self.dropout = dropout
+        self.seed = seed
         self.channels_last = channels_last
         self.specification = dict(specification or {})
         self.log_every = log_every
-        #: of the table that a test leaves: the untouched input, then the inference setups
-        self.setups = (UNTOUCHED, JOINT, *(muted(m) for m in self.modalities))
         #: what the last validation epoch found wrong with the network
         self.health: list[str] = []
         self.val_statistics = ImageStatistics(tuple(self.modalities))
-        self.test_statistics = ImageStatistics(tuple(self.modalities))
-        self._regions: dict[tuple[Any, ...], Regions] = {}
+        #: part of the record -> what a test has found
+        self.test_statistics: dict[str, ImageStatistics] = {}
         self._forget()
 
     # -- the network ---------------------------------------------------------------------------
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The network's outputs at its own scale, see :meth:`JRN.forward`."""
-        outputs: dict[str, Tensor] = self.network(self._formatted(inputs))
+        outputs: dict[str, Tensor] = self.network(self._prepared(inputs))
         return outputs
 
-    def _formatted(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _prepared(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Without what the network never sees, in its memory format."""
+        inputs = mute(inputs, self.always_muted)
         if not self.channels_last:
-            return dict(inputs)
+            return inputs
         return {m: x.contiguous(memory_format=torch.channels_last) for m, x in inputs.items()}
-
-    def run_setup(self, setup_muted: Sequence[str], batch: Batch) -> dict[str, Tensor]:
-        """The outputs of one inference setup of Figure 4.
-
-        Args:
-            setup_muted: modalities to mute; none for setup A.
-            batch: from the data module.
-        """
-        inputs = batch["input"]
-        if setup_muted:
-            inputs = mute(inputs, setup_muted, self.mute_value, batch["index"])
-        outputs: dict[str, Tensor] = self(inputs)
-        return outputs
-
-    def enlarged(self, outputs: Mapping[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
-        """Outputs brought to ``size`` (H, W) by bilinear interpolation, float32."""
-        return {
-            m: F.interpolate(y.float(), size=size, mode="bilinear", align_corners=False)
-            for m, y in outputs.items()
-        }
 
     # -- training ------------------------------------------------------------------------------
 
@@ -121,7 +107,12 @@ class JointRefinement(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """L_joint of equation 1."""
-        losses = self.losses(self(batch["input"]), batch["target"], batch["valid"])
+        inputs: Mapping[str, Tensor] = batch["input"]
+        if self.dropout:
+            # By seed and step, so that a resumed training goes on with the same draws.
+            chosen = draw_muted(tuple(inputs), self.dropout, self.seed, self.global_step)
+            inputs = mute(inputs, chosen)
+        losses = self.losses(self(inputs), batch["target"], batch["valid"])
         total = torch.stack(tuple(losses.values())).sum()
         self._note({"loss": total, **{f"loss_{m}": x for m, x in losses.items()}})
         return total
@@ -172,14 +163,17 @@ class JointRefinement(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Joint setup only: measures, losses and signs of a dead network."""
-        outputs = self._check.forward(self._formatted(batch["input"]))
+        outputs = self._check.forward(self._prepared(batch["input"]))
         refined = {m: self.modalities[m].refined(y) for m, y in outputs.items()}
         self._check.update(batch["input"], refined)
-        size = batch["valid"].shape[-2:]
-        large = self.enlarged(outputs, (size[0], size[1]))
-        self.val_statistics.update(
-            batch["index"], self._statistics([large], batch["target"], ("full",))
-        )
+        height, width = batch["valid"].shape[-2:]
+        large = enlarged(outputs, (height, width))
+        whole = regions(["full"], (height, width)).to(batch["valid"].device)
+        rows = {
+            m: modality.statistics(large[m][None], batch["target"][m], whole)
+            for m, modality in self.modalities.items()
+        }
+        self.val_statistics.update(batch["index"], rows)
         if batch["valid"].any():
             losses = self.losses(large, batch["target"], batch["valid"])
             count = len(batch["index"])
@@ -209,37 +203,15 @@ class JointRefinement(pl.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Start counting afresh."""
-        self.test_statistics.reset()
+        self.test_statistics = {}
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Statistics of the untouched input and of every inference setup, one forward each."""
-        size = batch["valid"].shape[-2:]
-        taken_away = ((), *((m,) for m in self.modalities))
-        maps: list[Mapping[str, Tensor]] = [
-            batch["untouched"],
-            *(self.enlarged(self.run_setup(m, batch), (size[0], size[1])) for m in taken_away),
-        ]
-        self.test_statistics.update(
-            batch["index"], self._statistics(maps, batch["target"], self.protocols)
-        )
-
-    def _statistics(
-        self,
-        maps: Sequence[Mapping[str, Tensor]],
-        targets: Mapping[str, Tensor],
-        protocols: tuple[str, ...],
-    ) -> dict[str, Tensor]:
-        """Modality -> ``(S, B, P, D)``."""
-        result = {}
-        for m, modality in self.modalities.items():
-            target = targets[m]
-            key = (*target.shape[-2:], target.device, protocols)
-            if key not in self._regions:
-                size = (int(target.shape[-2]), int(target.shape[-1]))
-                self._regions[key] = regions(protocols, size).to(target.device)
-            outputs = torch.stack([x[m] for x in maps])
-            result[m] = modality.statistics(outputs, target, self._regions[key])
-        return result
+        """Statistics of the untouched input and of every setup, one forward each."""
+        for part, rows in self.evaluator(self, batch).items():
+            if part not in self.test_statistics:
+                self.test_statistics[part] = ImageStatistics(tuple(self.modalities))
+                self.test_statistics[part].to(self.device)
+            self.test_statistics[part].update(batch["index"], rows)
 
     # -- checkpoints ---------------------------------------------------------------------------
 

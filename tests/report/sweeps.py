@@ -11,7 +11,7 @@ from jrn_lightning.evaluation import StatisticsTable
 from jrn_lightning.influence import summarize
 from jrn_lightning.keys import JOINT, UNTOUCHED, muted
 from jrn_lightning.modalities import Depth, Modality, Regions, Semantic
-from jrn_lightning.sweep.record import RESULTS, STATISTICS, Status, plan, write_json
+from jrn_lightning.sweep.record import MAIN, RESULTS, Status, plan, write_json
 
 MODALITIES: dict[str, Modality] = {
     "depth": Depth("depth"),
@@ -55,7 +55,7 @@ def _statistics(quality: float, generator: torch.Generator) -> StatisticsTable:
 def make_job(folder: Path, arch: str, seed: int, quality: float, **changes: Any) -> None:
     """Write the folder of a finished job."""
     table = _statistics(quality, torch.Generator().manual_seed(seed + 1))
-    table.save(folder / STATISTICS)
+    table.save(folder / f"{MAIN}.h5")
     summary = summarize(
         table.values,
         {m: modality.measures for m, modality in MODALITIES.items()},

@@ -82,7 +82,7 @@ def test_damaged_statistics_are_named_and_left_out(
     sweep: Path, tmp_path: Path, damage: str
 ) -> None:
     copy = shutil.copytree(sweep, tmp_path / "small")
-    path = copy / "cat1" / "seed0" / record.STATISTICS
+    path = copy / "cat1" / "seed0" / f"{record.MAIN}.h5"
     data = bytearray(path.read_bytes())
     if damage == "absent":
         path.unlink()

@@ -1,5 +1,6 @@
 """Protocols, statistics per image, and the quality of the inputs."""
 
+from jrn_lightning.evaluation.evaluator import Evaluator, Part, enlarged
 from jrn_lightning.evaluation.inputs import evaluate_inputs
 from jrn_lightning.evaluation.protocols import IMAGES, PIXELS, POOLINGS, PROTOCOLS, fitting, regions
 from jrn_lightning.evaluation.statistics import ImageStatistics, StatisticsTable, pooled
@@ -9,8 +10,11 @@ __all__ = [
     "PIXELS",
     "POOLINGS",
     "PROTOCOLS",
+    "Evaluator",
     "ImageStatistics",
+    "Part",
     "StatisticsTable",
+    "enlarged",
     "evaluate_inputs",
     "fitting",
     "pooled",

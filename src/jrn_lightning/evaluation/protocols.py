@@ -57,6 +57,8 @@ PROTOCOLS = {
         Protocol("eigen", (44, 471, 40, 601)),
         # The region that the network of Eigen and Fergus predicts.
         Protocol("eigen_fergus", (23, 459, 27, 615)),
+        # Eigen et al. (2014), as DORN and others evaluate.
+        Protocol("eigen2014", (21, 460, 25, 616)),
     )
 }
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from jrn_lightning.errors import ConfigError
 
@@ -54,9 +55,55 @@ class Measure:
         return (self.scale if self.higher_is_better else -self.scale) * value
 
 
+class Regions(ABC):
+    """P sets of pixels of the frames of a batch, ready for fast sums."""
+
+    @staticmethod
+    def of(crops: Sequence[tuple[slice, slice]], size: tuple[int, int]) -> Regions:
+        """The half-open ``crops`` (rows, columns) of any frame of ``size`` (H, W)."""
+        return _Crops.between(crops, size)
+
+    @staticmethod
+    def masked(masks: Tensor) -> Regions:
+        """The pixels where ``masks`` ``(P, B, H, W)`` are true: sets that differ by frame."""
+        return _Masks.where(masks)
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Regions:
+        """The same regions on ``device``."""
+
+    @abstractmethod
+    def sums(self, maps: Tensor) -> Tensor:
+        """Sum ``maps`` ``(..., B, H, W)`` over each region: ``(..., B, P)`` float64."""
+
+    @abstractmethod
+    def counts(self, codes: Tensor, categories: int) -> Tensor:
+        """Histogram of ``codes`` ``(B, H, W)`` in ``[0, categories)`` over each region.
+
+        Returns:
+            ``(B, P, categories)`` float64, exact.
+        """
+
+
+def _bits(masks: Tensor) -> Tensor:
+    """Which of ``masks`` ``(P, ...)`` hold at each place, as one number: ``(...)`` int64."""
+    code = torch.zeros(masks.shape[1:], dtype=torch.int64, device=masks.device)
+    for p, mask in enumerate(masks):
+        code |= mask.long() << p
+    return code
+
+
+def _histogram(code: Tensor, parts: int, codes: Tensor, categories: int) -> Tensor:
+    """Histogram of ``codes`` in each part ``code`` of each frame: ``(B, parts, categories)``."""
+    image = torch.arange(len(codes), device=codes.device)[:, None, None] * parts
+    joint = (image + code) * categories + codes
+    counts = torch.bincount(joint.flatten(), minlength=len(codes) * parts * categories)
+    return counts.view(len(codes), parts, categories).double()
+
+
 @dataclass(frozen=True)
-class Regions:
-    """The crops of several protocols over one frame, ready for fast sums.
+class _Crops(Regions):
+    """Rectangles, the same for all frames.
 
     Args:
         rows: ``(P, H)`` 0/1, rows inside each crop.
@@ -71,44 +118,81 @@ class Regions:
     membership: Tensor
 
     @classmethod
-    def of(cls, crops: Sequence[tuple[slice, slice]], size: tuple[int, int]) -> Regions:
-        """Regions of half-open ``crops`` (rows, columns) over a frame of ``size``."""
+    def between(cls, crops: Sequence[tuple[slice, slice]], size: tuple[int, int]) -> _Crops:
         height, width = size
         rows = torch.zeros(len(crops), height)
         columns = torch.zeros(len(crops), width)
         for p, (r, c) in enumerate(crops):
             rows[p, r] = 1
             columns[p, c] = 1
-        inside = (rows[:, :, None] * columns[:, None, :]).flatten(1).long()  # (P, H W)
-        bits = (inside << torch.arange(len(crops))[:, None]).sum(0)
+        bits = _bits((rows[:, :, None] * columns[:, None, :]).bool())
         values, code = torch.unique(bits, return_inverse=True)
         membership = ((values[:, None] >> torch.arange(len(crops))) & 1).double()
-        return cls(rows, columns, code.view(height, width), membership)
+        return cls(rows, columns, code, membership)
 
-    def to(self, device: torch.device) -> Regions:
-        """The same regions on ``device``."""
-        return Regions(*(t.to(device) for t in vars(self).values()))
+    def to(self, device: torch.device) -> _Crops:
+        return _Crops(*(t.to(device) for t in vars(self).values()))
 
     def sums(self, maps: Tensor) -> Tensor:
-        """Sum ``maps`` ``(..., H, W)`` over each crop: ``(..., P)`` float64.
-
-        Rows are summed in the maps' precision by one matrix product, columns in float64.
-        """
+        # Rows in the maps' precision by one matrix product, columns in float64.
         by_row = maps @ self.columns.to(maps.dtype).T  # (..., H, P)
         return torch.einsum("...hp,ph->...p", by_row.double(), self.rows.double())
 
     def counts(self, codes: Tensor, categories: int) -> Tensor:
-        """Histogram of ``codes`` ``(B, H, W)`` in ``[0, categories)`` per crop.
-
-        Returns:
-            ``(B, P, categories)`` float64, exact.
-        """
-        parts = len(self.membership)
-        image = torch.arange(len(codes), device=codes.device)[:, None, None] * parts
-        joint = (image + self.code) * categories + codes
-        counts = torch.bincount(joint.flatten(), minlength=len(codes) * parts * categories)
-        by_part = counts.view(len(codes), parts, categories).double()
+        by_part = _histogram(self.code, len(self.membership), codes, categories)
         return torch.einsum("brc,rp->bpc", by_part, self.membership)
+
+
+@dataclass(frozen=True)
+class _Masks(Regions):
+    """Any pixels, others in every frame.
+
+    Args:
+        masks: ``(B, H, W, P)`` 0/1.
+        codes: for each group of masks ``(B, H, W)``: which combination of them a pixel lies in.
+    """
+
+    masks: Tensor
+    codes: tuple[Tensor, ...]
+
+    #: masks a group: a histogram has a part for each of their 2^n combinations
+    group: ClassVar[int] = 12
+
+    @classmethod
+    def where(cls, masks: Tensor) -> _Masks:
+        codes = tuple(_bits(part) for part in masks.split(cls.group))
+        return cls(masks.movedim(0, -1).float(), codes)
+
+    def to(self, device: torch.device) -> _Masks:
+        return _Masks(self.masks.to(device), tuple(code.to(device) for code in self.codes))
+
+    def sums(self, maps: Tensor) -> Tensor:
+        by_row = maps[..., None, :] @ self.masks.to(maps.dtype)  # (..., B, H, 1, P)
+        return by_row[..., 0, :].double().sum(-2)
+
+    def counts(self, codes: Tensor, categories: int) -> Tensor:
+        counts = []
+        for g, code in enumerate(self.codes):
+            size = min(self.group, self.masks.shape[-1] - g * self.group)
+            by_part = _histogram(code, 1 << size, codes, categories)
+            parts = torch.arange(1 << size, device=codes.device)[:, None]
+            membership = ((parts >> torch.arange(size, device=codes.device)) & 1).double()
+            counts.append(torch.einsum("brc,rp->bpc", by_part, membership))
+        return torch.cat(counts, 1)
+
+
+def spread(values: Tensor, valid: Tensor) -> Tensor:
+    """Largest less smallest of the ``valid`` ``values`` ``(B, H, W)`` around each pixel.
+
+    The window reaches a 240th of the height to each side. -inf where nothing in it is valid.
+    """
+    radius = max(1, round(values.shape[-2] / 240))
+
+    def highest(x: Tensor) -> Tensor:
+        x = x.float().masked_fill(~valid, -torch.inf)[:, None]
+        return F.max_pool2d(x, 2 * radius + 1, stride=1, padding=radius)[:, 0]
+
+    return highest(values) + highest(-values)
 
 
 def at_least_float32(output: Tensor) -> Tensor:
@@ -288,6 +372,33 @@ class Modality(ABC):
             f"{self.name} has no measure {name!r}. Choose from: "
             f"{', '.join(m.name for m in self.measures)}."
         )
+
+    # -- which pixels, under which convention ----------------------------------------------------
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Names of the kinds of pixels that this modality's truth tells apart."""
+        return ()
+
+    def stratify(self, target: Tensor) -> Tensor:
+        """Where each of ``strata`` is, by the truth ``(B, H, W)``: bool ``(strata, B, H, W)``."""
+        return torch.zeros((0, *target.shape), dtype=torch.bool, device=target.device)
+
+    @property
+    def conventions(self) -> tuple[str, ...]:
+        """Names of other ways in which papers clip or mask this modality before measuring."""
+        return ()
+
+    def under(self, convention: str, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs ``(S, B, C, H, W)`` and truth ``(B, H, W)`` as a convention has them."""
+        return outputs, target
+
+    def ideal(self, target: Tensor) -> Tensor | None:
+        """The prediction ``(B, C, H, W)`` that is never wrong, anything where the truth is missing.
+
+        None where the truth does not say all that a prediction holds.
+        """
+        return target[:, None].float() if self.channels == 1 else None
 
     # -- drawing -------------------------------------------------------------------------------
 

@@ -10,7 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jrn_lightning.modalities.base import Array, Measure, Modality, Regions, at_least_float32
+from jrn_lightning.modalities.base import (
+    Array,
+    Measure,
+    Modality,
+    Regions,
+    at_least_float32,
+    spread,
+)
 from jrn_lightning.modalities.drawing import GREY, colormap
 
 MISSING: float = 0.0
@@ -20,6 +27,8 @@ _CLIP = (1e-3, 10.0)  # metres; before the ratio and logarithm measures
 _OVERSHOOT = 1.2 * _CLIP[1]
 _LN_10 = math.log(10.0)
 _LN_125 = math.log(1.25)
+
+_DISTANCES = {"near": (0.0, 2.0), "middle": (2.0, 4.0), "far": (4.0, math.inf)}  # metres
 
 _NAMES = (
     "n",
@@ -194,6 +203,38 @@ class Depth(Modality):
             Measure("delta3", "δ<1.25³", _mean("delta3"), True),
             Measure("sq_rel_squared", "rel(sqr)/d*²", _mean("sq_rel_squared"), False, 100.0, False),
         )
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """By distance, and at the edges of depth against away from them."""
+        return (*_DISTANCES, "depth_edge", "depth_inside")
+
+    def stratify(self, target: Tensor) -> Tensor:
+        """Near is below 2 m, far above 4 m.
+
+        An edge is where depth changes by more than a tenth within a window of a 240th of the
+        height to each side: occlusions do, a floor seen at a grazing angle does not.
+        """
+        valid = self.target_valid(target)
+        distance = [(target >= low) & (target < high) & valid for low, high in _DISTANCES.values()]
+        logarithm = torch.where(valid, target, 1.0).log()
+        edge = (spread(logarithm, valid) > math.log(1.1)) & valid
+        return torch.stack([*distance, edge, valid & ~edge])
+
+    @property
+    def conventions(self) -> tuple[str, ...]:
+        """Predictions within [0.001, 10] m for every measure; or truth strictly between, too.
+
+        The usual way clips for the ratio and logarithm measures only. ``capped`` is the mask of
+        Eigen et al.'s evaluation.
+        """
+        return ("clipped", "capped")
+
+    def under(self, convention: str, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`conventions`."""
+        if convention == "capped":
+            target = torch.where((target > _CLIP[0]) & (target < _CLIP[1]), target, MISSING)
+        return outputs.clamp(*_CLIP), target
 
     def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
         """Near is dark, 10 m is bright."""

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from jrn_lightning.modalities.base import Array, Measure, Modality, Regions, at_least_float32
+from jrn_lightning.modalities.base import (
+    Array,
+    Measure,
+    Modality,
+    Regions,
+    at_least_float32,
+    spread,
+)
 from jrn_lightning.modalities.drawing import GREY
 
 VOID = 255
@@ -220,6 +227,23 @@ class Semantic(Modality):
                 for k, name in enumerate(self.classes)
             ),
         )
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """By true class, and at the borders of labels against away from them."""
+        return (*(f"class_{name.lower()}" for name in self.classes), "label_edge", "label_inside")
+
+    def stratify(self, target: Tensor) -> Tensor:
+        """An edge is where another label lies within a 240th of the height to any side."""
+        valid = self.target_valid(target)
+        classes = [target == k for k in range(self.channels)]
+        edge = (spread(target, valid) > 0) & valid
+        return torch.stack([*classes, edge, valid & ~edge])
+
+    def ideal(self, target: Tensor) -> Tensor:
+        """All probability on the label."""
+        label = torch.where(self.target_valid(target), target, 0).long()
+        return F.one_hot(label, self.channels).movedim(-1, 1).float()
 
     def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
         """The most probable class, as a colour."""

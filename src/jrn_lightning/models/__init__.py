@@ -11,6 +11,7 @@ from jrn_lightning.models.muting import (
     Noise,
     OtherImage,
     Zero,
+    draw_muted,
     mute,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "Noise",
     "OtherImage",
     "Zero",
+    "draw_muted",
     "health_warnings",
     "is_loose",
     "mute",

@@ -8,9 +8,10 @@ on, each in another way.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -157,3 +158,26 @@ def mute(
     if index is None:
         index = torch.arange(len(next(iter(inputs.values()))))
     return {m: value(m, x, index) if m in muted else x for m, x in inputs.items()}
+
+
+def draw_muted(
+    modalities: Sequence[str], probability: float, seed: int, step: int
+) -> tuple[str, ...]:
+    """Modality dropout: with ``probability`` one modality, drawn evenly, else none.
+
+    Never all of them, so that every step has something to learn from (Neverova et al. 2016,
+    ModDrop, drops each by itself).
+
+    Args:
+        modalities: to draw from.
+        probability: that one is muted.
+        seed: of the run.
+        step: of the training; the draw depends on nothing else.
+
+    >>> [draw_muted(["a", "b"], 0.5, 0, step) for step in range(4)]
+    [(), (), ('a',), ()]
+    """
+    rng = np.random.default_rng([seed, step])
+    if rng.random() >= probability:
+        return ()
+    return (modalities[int(rng.integers(len(modalities)))],)

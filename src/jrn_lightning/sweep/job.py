@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -25,9 +26,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from jrn_lightning import config as configuration
-from jrn_lightning.data.datamodule import CacheDataModule
+from jrn_lightning.data.datamodule import CacheDataModule, InputStatistics
 from jrn_lightning.errors import CheckpointError, ConfigError, JRNError
-from jrn_lightning.evaluation import POOLINGS, StatisticsTable, fitting
+from jrn_lightning.evaluation import POOLINGS, Evaluator, StatisticsTable, fitting
+from jrn_lightning.evaluation.evaluator import MAIN, Part
 from jrn_lightning.influence import summarize
 from jrn_lightning.modalities import Modality, import_plugins
 from jrn_lightning.models import (
@@ -82,8 +84,8 @@ def _run_job(cfg: DictConfig, folder: Path | None) -> dict[str, Any]:
     configuration.check(cfg)
     import_plugins(cfg.data.plugins)
     if cfg.overwrite and folder.exists():
-        for name in (records.RESULTS, records.STATISTICS):
-            (folder / name).unlink(missing_ok=True)
+        (folder / records.RESULTS).unlink(missing_ok=True)
+        records.remove_tables(folder)
         for name in ("checkpoints", "csv"):
             shutil.rmtree(folder / name, ignore_errors=True)
     data = _data(cfg)
@@ -91,13 +93,20 @@ def _run_job(cfg: DictConfig, folder: Path | None) -> dict[str, Any]:
     if cfg.evaluation.protocols is None:
         cfg.evaluation.protocols = fitting(data.cache.frame)
     science = configuration.science(cfg)
+    unknown = [m for m in cfg.recipe.muted if m not in data.modalities]
+    if unknown or set(cfg.recipe.muted) >= set(data.modalities):
+        raise ConfigError(
+            f"recipe.muted is {list(cfg.recipe.muted)}: give some, not all, of "
+            f"{', '.join(data.modalities)}."
+        )
     wanted = records.fingerprint(science, data.cache.content_hash)
     known = JobRecord.read(folder)
-    known.expect(wanted, configuration.flat(science))
-    if known.status is Status.FINISHED:
-        log.info("%s is finished: not run again", folder)
-        assert known.data is not None
-        return known.data
+    known.expect(data.cache.content_hash, configuration.flat(science))
+    if known.status is Status.FINISHED and known.data is not None:
+        if known.data["fingerprint"] == wanted:
+            log.info("%s is finished: not run again", folder)
+            return known.data
+        log.info("%s is trained: tested again, its evaluation has changed", folder)
     job = _Job(cfg, folder, data, wanted, configuration.flat(science))
     try:
         with job.recorded():
@@ -177,6 +186,8 @@ class _Job:
             "seed": cfg.seed,
             "recipe": cfg.recipe.name,
             "data": cfg.data.name,
+            "cache": str(data.cache.path.resolve()),
+            "muted": list(cfg.recipe.muted),
             "single_task": _networks(data),
             "error": None,
             "process": records.process(),
@@ -236,8 +247,8 @@ class _Job:
             "precision": trainer.precision,
             "skipped_frames": self.data.skipped,
             "frames": {"train": len(self.data.train or ()), "val": len(self.data.val or ())},
-            "setups": list(task.setups),
-            "protocols": list(task.protocols),
+            "setups": list(task.evaluator.setups),
+            "protocols": list(task.evaluator.protocols),
             "poolings": list(POOLINGS),
             "modalities": _described(task.modalities),
             "versions": {name: version(name) for name in _PACKAGES}
@@ -279,8 +290,10 @@ class _Job:
             momentum=cfg.recipe.momentum,
             weight_decay=cfg.recipe.weight_decay,
             schedule=cfg.recipe.schedule.name,
-            protocols=tuple(cfg.evaluation.protocols),
-            mute_value=self._mute_value(),
+            evaluator=self._evaluator(),
+            always_muted=cfg.recipe.muted,
+            dropout=cfg.recipe.modality_dropout,
+            seed=cfg.seed,
             channels_last=channels_last,
             specification={
                 "network": {"channels": channels, **arguments},
@@ -294,12 +307,27 @@ class _Job:
             },
         )
 
-    def _mute_value(self) -> MuteValue:
-        name, seed, data = (
-            self.cfg.evaluation.mute_value.name,
-            self.cfg.evaluation.mute_seed,
-            self.data,
+    def _evaluator(self) -> Evaluator:
+        cfg, seed = self.cfg.evaluation, self.cfg.evaluation.mute_seed
+        # One set of partners is one draw; their mean over several is less of an accident.
+        repeats = {OtherImage.name: cfg.permutations}
+        return Evaluator(
+            self.data.modalities,
+            tuple(cfg.protocols),
+            self._mute_value(cfg.mute_value.name, seed),
+            {
+                v.name: [self._mute_value(v.name, seed + k) for k in range(repeats.get(v.name, 1))]
+                for v in cfg.mute_values
+            },
+            self._mute_value(Noise.name, seed) if cfg.ladder else None,
+            # A network that has never seen one input has nothing to be muted.
+            () if self.cfg.recipe.muted else None,
+            strata=cfg.strata,
+            grid=cfg.grid,
         )
+
+    def _mute_value(self, name: str, seed: int) -> MuteValue:
+        data = self.data
         if name == Zero.name:
             return Zero()
         if name == OtherImage.name:
@@ -310,12 +338,16 @@ class _Job:
                 lambda m, index: frames.inputs(m, index.tolist()),
                 torch.from_numpy(partners([frames.split.scenes[i] for i in frames.rows], seed)),
             )
-        statistics = data.input_statistics()
+        statistics = self._input_statistics
         if name == MeanMap.name:
             return MeanMap(statistics.mean_map)
         if name == ConstantMean.name:
             return ConstantMean(statistics.mean)
         return Noise(statistics.mean, statistics.deviation, seed)
+
+    @cached_property
+    def _input_statistics(self) -> InputStatistics:
+        return self.data.input_statistics()
 
     def _trainer(self, accelerator: str, bfloat16: bool, logger: Any) -> pl.Trainer:
         cfg = self.cfg
@@ -375,17 +407,18 @@ class _Job:
     def _test(self, trainer: pl.Trainer, task: JointRefinement) -> StatisticsTable:
         start = time.perf_counter()
         trainer.test(task, datamodule=self.data, verbose=False)
-        index, values = task.test_statistics.compute()
-        assert self.data.test is not None
-        split = self.data.test.split
-        table = StatisticsTable(
-            tuple(split.ids[i] for i in index),
-            tuple(split.scenes[i] for i in index),
-            task.setups,
-            task.protocols,
-            task.modalities,
-            values,
-        )
+        assert self.data.test is not None and self.data.test.target_size is not None
+        tables = {
+            part.name: self._table(task, part)
+            for part in task.evaluator.parts(self.data.test.target_size)
+        }
+        if trainer.is_global_zero:
+            records.save_tables(self.folder, tables)
+        self.seconds["test"] = time.perf_counter() - start
+        return tables[MAIN]
+
+    def _table(self, task: JointRefinement, part: Part) -> StatisticsTable:
+        index, values = task.test_statistics[part.name].compute()
         broken = [m for m, value in values.items() if not np.isfinite(value).all()]
         if broken:
             raise JRNError(
@@ -393,10 +426,16 @@ class _Job:
                 f"recipe.learning_rate (now {self.cfg.recipe.learning_rate:g}) or set "
                 "recipe.clip_norm=1, with overwrite=true."
             )
-        if trainer.is_global_zero:
-            table.save(self.folder / records.STATISTICS)
-        self.seconds["test"] = time.perf_counter() - start
-        return table
+        assert self.data.test is not None
+        split = self.data.test.split
+        return StatisticsTable(
+            tuple(split.ids[i] for i in index),
+            tuple(split.scenes[i] for i in index),
+            part.setups,
+            part.protocols,
+            task.modalities,
+            values,
+        )
 
     def _summarize(self, task: JointRefinement, table: StatisticsTable) -> None:
         start = time.perf_counter()

@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from jrn_lightning import config as configuration
 from jrn_lightning.data.datamodule import CacheDataModule
-from jrn_lightning.keys import JOINT, UNTOUCHED, muted
+from jrn_lightning.keys import JOINT, UNTOUCHED
 from jrn_lightning.report.maps import Frame, panel
 from jrn_lightning.report.wandb import finish, log_results, start_run
 from jrn_lightning.task import JointRefinement
@@ -77,13 +77,16 @@ def examples(task: JointRefinement, data: CacheDataModule, count: int) -> list[F
     result = []
     for i in chosen.tolist():
         batch = frames[i]
-        size = batch["valid"].shape[-2:]
         on_device = task.transfer_batch_to_device(batch, task.device, 0)
-        outputs = {UNTOUCHED: batch["untouched"]}
         with torch.inference_mode():
-            for setup, names in ((JOINT, ()), *((muted(m), (m,)) for m in task.modalities)):
-                maps = task.enlarged(task.run_setup(names, on_device), (size[0], size[1]))
-                outputs[setup] = {m: task.modalities[m].refined(y) for m, y in maps.items()}
+            outputs = {
+                setup: {
+                    # The untouched input is in its own units already.
+                    m: y if setup == UNTOUCHED else task.modalities[m].refined(y)
+                    for m, y in maps.items()
+                }
+                for setup, maps in task.evaluator.maps(task, on_device).items()
+            }
         row = int(frames.rows[i])
         result.append(
             Frame(

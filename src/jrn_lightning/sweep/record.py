@@ -27,7 +27,7 @@ VERSION = 1
 PLAN = "sweep.json"
 _PLAN_FORMAT = "jrn-sweep"
 RESULTS = "results.json"
-STATISTICS = "statistics.h5"
+MAIN = "statistics"  # the part of the record that every job has
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
 #: environment variable that tells the jobs of a multirun which keys it sweeps over
@@ -183,8 +183,20 @@ class JobRecord:
         }.get(status, "")
         return cls(folder, status, data, problem)
 
-    def statistics(self) -> StatisticsTable:
+    @property
+    def muted(self) -> tuple[str, ...]:
+        """The modalities that this network has never seen."""
+        return tuple((self.data or {}).get("muted", ()))
+
+    def has(self, part: str) -> bool:
+        """Whether the record holds a part."""
+        return (self.folder / f"{part}.h5").exists()
+
+    def statistics(self, part: str = MAIN) -> StatisticsTable:
         """The statistics per image of a finished job.
+
+        Args:
+            part: one of ``evaluation.evaluator.PARTS``.
 
         Raises:
             RecordError: missing or damaged.
@@ -192,28 +204,48 @@ class JobRecord:
         # PyTorch takes seconds to import, which planning and refusing a sweep should not cost.
         from jrn_lightning.evaluation import StatisticsTable
 
-        return StatisticsTable.load(self.folder / STATISTICS)
+        return StatisticsTable.load(self.folder / f"{part}.h5")
 
-    def expect(self, wanted: str, science: Mapping[str, Any]) -> None:
-        """Refuse to go on in a folder that another configuration or cache has written.
+    def expect(self, cache_hash: str, science: Mapping[str, Any]) -> None:
+        """Refuse to go on in a folder whose network was trained otherwise.
 
         Args:
-            wanted: fingerprint of the job that wants the folder.
-            science: its configuration, dotted keys.
+            cache_hash: of the cache that the job wants to use.
+            science: its configuration, dotted keys; how it is evaluated may differ.
 
         Raises:
             RecordError: lists what differs.
         """
-        if self.data is None or self.data.get("fingerprint") == wanted:
+        if self.data is None:
             return
         old = self.data.get("config", {})
-        keys = [k for k in {**old, **science} if old.get(k) != science.get(k)]
+        keys = [
+            k
+            for k in {**old, **science}
+            if old.get(k) != science.get(k) and not k.startswith("evaluation.")
+        ]
+        if not keys and self.data.get("cache_hash") == cache_hash:
+            return
         changes = ", ".join(f"{k}: {old.get(k)!r} → {science.get(k)!r}" for k in keys)
         raise RecordError(
             f"{self.folder} holds a job of another configuration "
             f"({changes or 'the cache has other contents'}). Choose another sweep= name, or "
             "overwrite=true to throw the old one away."
         )
+
+
+def save_tables(folder: Path, tables: Mapping[str, StatisticsTable]) -> None:
+    """Write the parts of a record; those of an earlier evaluation that are not among them go."""
+    for name, table in tables.items():
+        table.save(folder / f"{name}.h5")
+    for path in folder.glob("*.h5"):
+        if path.stem not in tables:
+            path.unlink()
+
+
+def remove_tables(folder: Path) -> None:
+    """Remove all parts of a record."""
+    save_tables(folder, {})
 
 
 def is_main_process() -> bool:

@@ -1,0 +1,288 @@
+"""One pass over a test split: every setup, one forward each, everything kept per image.
+
+What a record holds is a set of *parts*, each a table of statistics with setups and pixel sets of
+its own: the three setups of Figure 4 under every protocol, and what else was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from jrn_lightning.errors import ConfigError
+from jrn_lightning.evaluation.protocols import fitting, regions
+from jrn_lightning.keys import JOINT, UNTOUCHED, Batch, muted
+from jrn_lightning.modalities import Modality, Regions
+from jrn_lightning.models.muting import MuteValue, Zero
+
+# Parts of a record.
+MAIN = "statistics"  # untouched input, joint, each modality muted; per protocol
+STRATA = "strata"  # the same setups; per kind of pixel
+MUTE_VALUES = "mute_values"  # each modality muted with each mute value; per protocol
+LADDER = "ladder"  # each modality from truth to nothing; per protocol
+GRID = "protocols"  # the main setups; per crop and convention
+PARTS = (MAIN, STRATA, MUTE_VALUES, LADDER, GRID)
+
+#: rungs of the ladder: share of truth (positive) or of noise (negative) in the prediction
+TRUTH, NOTHING = "truth", "nothing"
+RUNGS: Mapping[str, float] = {
+    TRUTH: 1.0,
+    "half truth": 0.5,
+    "prediction": 0.0,
+    "noise 1/4": -0.25,
+    "noise 1/2": -0.5,
+    "noise 3/4": -0.75,
+    "noise": -1.0,
+    NOTHING: -1.25,
+}
+
+#: network: inputs -> outputs (refined maps or raw outputs), of any size
+Network = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
+#: modality -> (S, B, P, D)
+Rows = dict[str, Tensor]
+
+
+def muted_with(modality: str, value: str) -> str:
+    """Name of the setup in which ``modality`` is replaced with a mute value.
+
+    >>> muted_with("depth", "noise")
+    'muted_depth:noise'
+    """
+    return f"{muted(modality)}:{value}"
+
+
+def rung(modality: str, name: str) -> str:
+    """Name of the setup in which ``modality`` stands on a rung of the ladder.
+
+    >>> rung("depth", "truth")
+    'depth:truth'
+    """
+    return f"{modality}:{name}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part of a record holds: names of its setups, and of its protocols or strata."""
+
+    name: str
+    setups: tuple[str, ...]
+    protocols: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Runs a network in every setup on a batch and reduces its outputs to statistics.
+
+    Args:
+        modalities: name -> modality.
+        protocols: names of crops.
+        mute_value: what stands in for a muted input.
+        mute_values: name -> values to compare beside each other. Several under one name, as of
+            several permutations, are averaged: their statistics, hence their pooled measures'
+            numerators and denominators.
+        noise: the noise of the ladder; None for no ladder.
+        mutable: modalities that are muted in turn; all by default, none for a network that has
+            learned without one.
+        strata: whether to tell kinds of pixels apart.
+        grid: whether to measure under every crop and convention.
+    """
+
+    modalities: Mapping[str, Modality]
+    protocols: Sequence[str] = ("full",)
+    mute_value: MuteValue = field(default_factory=Zero)
+    mute_values: Mapping[str, Sequence[MuteValue]] = field(default_factory=dict)
+    noise: MuteValue | None = None
+    mutable: Sequence[str] | None = None
+    strata: bool = False
+    grid: bool = False
+    _regions: dict[tuple[object, ...], Regions] = field(default_factory=dict, repr=False)
+
+    @property
+    def _muted(self) -> tuple[str, ...]:
+        return tuple(self.modalities if self.mutable is None else self.mutable)
+
+    @property
+    def setups(self) -> tuple[str, ...]:
+        """Of the main part: the untouched input, joint, each modality muted."""
+        return (UNTOUCHED, JOINT, *(muted(m) for m in self._muted))
+
+    def parts(self, size: tuple[int, int]) -> tuple[Part, ...]:
+        """What a pass over frames of ``size`` gives, in the order of :data:`PARTS`."""
+        found = [Part(MAIN, self.setups, tuple(self.protocols))]
+        strata = tuple(name for m in self.modalities.values() for name in m.strata)
+        if self.strata and strata:
+            found.append(Part(STRATA, self.setups, strata))
+        if self.mute_values and self._muted:
+            setups = tuple(muted_with(m, v) for m in self._muted for v in self.mute_values)
+            found.append(Part(MUTE_VALUES, setups, tuple(self.protocols)))
+        if self.noise is not None and self._muted:
+            setups = tuple(rung(m, r) for m in self._muted for r in RUNGS)
+            found.append(Part(LADDER, setups, tuple(self.protocols)))
+        if self.grid:
+            names = [f"{c}/{k}" for k in self._conventions for c in fitting(size)]
+            found.append(Part(GRID, self.setups, tuple(names)))
+        return tuple(found)
+
+    def maps(self, network: Network, batch: Batch) -> dict[str, Mapping[str, Tensor]]:
+        """Setup of the main part -> modality -> map at the size of the truth."""
+        return {
+            UNTOUCHED: batch["untouched"],
+            JOINT: self._run(network, batch, {}),
+            **{muted(m): self._without(network, batch, m, self.mute_value) for m in self._muted},
+        }
+
+    def __call__(self, network: Network, batch: Batch) -> dict[str, Rows]:
+        """Statistics of one batch: part -> modality -> ``(S, B, P, D)``."""
+        size, targets = _size(batch), batch["target"]
+        maps = self.maps(network, batch)
+        main = list(maps.values())
+        crops = self._region(self.protocols, size, batch["valid"].device)
+
+        def measured(outputs: Mapping[str, Tensor]) -> Rows:
+            return self._statistics([outputs], targets, crops)
+
+        result = {}
+        for part in self.parts(size):
+            if part.name == MAIN:
+                result[part.name] = self._statistics(main, targets, crops)
+            elif part.name == STRATA:
+                masks = [m.stratify(targets[name]) for name, m in self.modalities.items()]
+                result[part.name] = self._statistics(
+                    main, targets, Regions.masked(torch.cat(masks))
+                )
+            elif part.name == MUTE_VALUES:
+                rows = [
+                    _mean([measured(self._without(network, batch, m, v)) for v in values])
+                    for m in self._muted
+                    for values in self.mute_values.values()
+                ]
+                result[part.name] = _joined(rows)
+            elif part.name == LADDER:
+                rungs = (x for m in self._muted for x in self._rungs(network, batch, m, maps))
+                result[part.name] = _joined([measured(x) for x in rungs])
+            else:
+                result[part.name] = self._grid(main, targets, size)
+        return result
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _run(
+        self, network: Network, batch: Batch, replaced: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return enlarged(network({**batch["input"], **replaced}), _size(batch))
+
+    def _without(
+        self, network: Network, batch: Batch, m: str, value: MuteValue
+    ) -> dict[str, Tensor]:
+        return self._run(network, batch, {m: value(m, batch["input"][m], batch["index"])})
+
+    def _rungs(
+        self,
+        network: Network,
+        batch: Batch,
+        m: str,
+        maps: Mapping[str, Mapping[str, Tensor]],
+    ) -> Iterator[Mapping[str, Tensor]]:
+        """The outputs on each rung; two of them have been run already."""
+        prediction = batch["input"][m]
+        for name, share in RUNGS.items():
+            if name == NOTHING:
+                yield maps[muted(m)]
+            elif not share:
+                yield maps[JOINT]
+            else:
+                if share > 0:
+                    other = ideal_input(self.modalities[m], prediction, batch["target"][m])
+                else:
+                    assert self.noise is not None
+                    other = self.noise(m, prediction, batch["index"])
+                yield self._run(network, batch, {m: torch.lerp(prediction, other, abs(share))})
+
+    @property
+    def _conventions(self) -> list[str]:
+        """The modalities' own, after the usual one."""
+        names = [c for m in self.modalities.values() for c in m.conventions]
+        return ["usual", *dict.fromkeys(names)]
+
+    def _grid(
+        self,
+        maps: Sequence[Mapping[str, Tensor]],
+        targets: Mapping[str, Tensor],
+        size: tuple[int, int],
+    ) -> Rows:
+        result = {}
+        for m, modality in self.modalities.items():
+            crops = self._region(fitting(size), size, targets[m].device)
+            outputs = torch.stack([x[m] for x in maps])
+            usual = modality.statistics(outputs, targets[m], crops)
+            rows = [
+                modality.statistics(*modality.under(c, outputs, targets[m]), crops)
+                if c in modality.conventions
+                else usual
+                for c in self._conventions
+            ]
+            result[m] = torch.cat(rows, 2)
+        return result
+
+    def _statistics(
+        self, maps: Sequence[Mapping[str, Tensor]], targets: Mapping[str, Tensor], regions: Regions
+    ) -> Rows:
+        return {
+            m: modality.statistics(torch.stack([x[m] for x in maps]), targets[m], regions)
+            for m, modality in self.modalities.items()
+        }
+
+    def _region(self, names: Sequence[str], size: tuple[int, int], device: torch.device) -> Regions:
+        key = (tuple(names), size, device)
+        if key not in self._regions:
+            self._regions[key] = regions(names, size).to(device)
+        return self._regions[key]
+
+
+def _size(batch: Batch) -> tuple[int, int]:
+    """(H, W) of the truth."""
+    height, width = batch["valid"].shape[-2:]
+    return int(height), int(width)
+
+
+def enlarged(outputs: Mapping[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
+    """Outputs brought to ``size`` (H, W) by bilinear interpolation, float32."""
+    return {
+        m: F.interpolate(y.float(), size=size, mode="bilinear", align_corners=False)
+        for m, y in outputs.items()
+    }
+
+
+def ideal_input(modality: Modality, prediction: Tensor, target: Tensor) -> Tensor:
+    """The truth as an input: ``(B, C, h, w)`` like ``prediction``.
+
+    The mean of the truth in each cell of the input's grid; the prediction stays where a cell has
+    none.
+
+    Raises:
+        ConfigError: the truth of this modality does not say all that a prediction holds.
+    """
+    ideal = modality.ideal(target)
+    if ideal is None:
+        raise ConfigError(
+            f"evaluation.ladder: the truth of {modality.name!r} does not make a prediction. "
+            "Define Modality.ideal for it, or leave the ladder out."
+        )
+    known = modality.target_valid(target)[:, None].float()
+    size = prediction.shape[-2:]
+    share = F.interpolate(known, size=size, mode="area")
+    total = F.interpolate(ideal.to(known) * known, size=size, mode="area")
+    return torch.where(share > 0, total / share.clamp_min(1e-12), prediction)
+
+
+def _mean(rows: Sequence[Rows]) -> Rows:
+    return {m: torch.stack([r[m] for r in rows]).mean(0) for m in rows[0]}
+
+
+def _joined(rows: Sequence[Rows]) -> Rows:
+    """One setup after the other."""
+    return {m: torch.cat([r[m] for r in rows]) for m in rows[0]}
