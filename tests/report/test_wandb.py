@@ -132,6 +132,11 @@ def test_a_job_is_a_run_with_group_name_type_and_tags(two_jobs: tuple[Records, R
     assert list(b.run.tags) == ["sum60", "sum", "coupled"]
     assert a.run.project == "jrn-lightning"
     assert a.config["recipe"] == {"learning_rate": 0.005}
+    assert a.config["arch"] == {
+        "name": "cat60",
+        "operation": "concatenation",
+        "computation": "loose",
+    }
     assert a.run.resume
     assert (a.exit_code, b.exit_code) == (0, 1)
 
@@ -157,6 +162,7 @@ def test_the_summary_is_the_best_value(two_jobs: tuple[Records, Records]) -> Non
 def test_results_are_summary_and_tables(two_jobs: tuple[Records, Records]) -> None:
     a, b = two_jobs
     assert a.summary["test/joint/depth/sq_rel"] == 0.1184  # of the first protocol
+    assert a.summary["A/depth"] == pytest.approx(-11.84)
     assert "test/input/depth/rms" not in a.summary  # not known
     assert a.summary["omega/depth_to_semantic"] == 9.61
     assert a.summary["omega/depth_to_semantic_low"] == pytest.approx(9.26)
