@@ -1,4 +1,4 @@
-"""W&B: the only file that knows it.
+"""W&B: the only file that knows it, but for the panels of ``workspace.py``.
 
 Runs are offline where no key is set, online where one is; nothing ever asks for a key or waits
 without an end. Each run is an object of its own: ``wandb.run`` and the environment stay as they
@@ -193,7 +193,8 @@ def log_report(
     It holds the table ``comparison`` (the untouched input, the architectures, the published rows),
     the table ``jobs``, and for each direction of influence a scatter plot over the columns of
     ``comparison`` (measured and published apart, whose inputs differ) and the picture of Figure 7.
-    Written again, it takes the place of the earlier one.
+    Written again, it takes the place of the earlier one. Online, a saved view of the project
+    shows the sweep's runs in panels, see :mod:`jrn_lightning.report.workspace`.
 
     Args:
         summary: what to write.
@@ -204,7 +205,7 @@ def log_report(
         timeout: seconds to wait for the server.
 
     Returns:
-        Address of the run, or how to upload it.
+        Address of the run, and of the saved view; or how to upload the run.
 
     Raises:
         ConfigError: W&B cannot write to ``folder``.
@@ -252,7 +253,9 @@ def log_report(
     run.finish()
     if run.offline:
         _remove_superseded(run)
-    return where(run)
+        return where(run)
+    view = _save_workspace(summary, run)
+    return f"{where(run)}, panels: {view}" if view else where(run)
 
 
 def comparison_frame(summary: Summary) -> pd.DataFrame:
@@ -368,6 +371,19 @@ def _answers(url: str, timeout: float) -> bool:
         return isinstance(error.reason, ssl.SSLError)  # wandb has its own say on certificates
     except (OSError, ValueError, http.client.HTTPException):
         return False
+
+
+def _save_workspace(summary: Summary, run: wandb.Run) -> str | None:
+    """Save the panels beside the report ``run``; its address, None where that cannot be done."""
+    try:
+        from jrn_lightning.report import workspace
+
+        return workspace.save(workspace.build(summary, entity=run.entity, project=run.project))
+    except ModuleNotFoundError:
+        _log.warning("W&B: for a view with panels, pip install 'jrn-lightning[workspaces]'.")
+    except Exception as error:  # the runs are there without it
+        _log.warning("W&B could not save a view with panels (%s).", error)
+    return None
 
 
 def _remove_superseded(run: wandb.Run) -> None:
