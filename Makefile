@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target that needs it builds from constraints.txt.
 VENV   ?= .venv
-EXTRAS ?= dev,pretrained,joblib,slurm
+EXTRAS ?= dev,pretrained,joblib,slurm,workspaces
 ARGS   ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed

@@ -18,7 +18,7 @@ PACKAGE = "jrn_lightning"
 
 # These know nothing of how a run is driven or logged.
 PURE = ("modalities", "models", "evaluation", "influence", "report")
-PURE_BUT = (f"{PACKAGE}.report.wandb",)
+PURE_BUT = (f"{PACKAGE}.report.wandb", f"{PACKAGE}.report.workspace")
 DRIVERS = {"pytorch_lightning", "lightning", "hydra", "wandb"}
 
 # These work for any number of modalities, whatever they are called.

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import http.server
 import logging
 import os
 import socket
-import threading
+import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+import jrn_lightning.report
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities import Depth
 from jrn_lightning.report import wandb
@@ -26,29 +27,7 @@ from tests.report import fakes, wandb_records
 from tests.report.wandb_records import Records
 
 KEY = "k" * 40
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Neither a developer's key nor a developer's folders."""
-    home = tmp_path_factory.mktemp("wandb")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("WANDB_")]:
-            patch.delenv(name)
-        patch.setenv("NETRC", str(home / "netrc"))
-        for name in ("CONFIG_DIR", "CACHE_DIR", "DATA_DIR"):
-            patch.setenv(f"WANDB_{name}", str(home / name.lower()))
-        client.teardown()
-        yield
-        client.teardown()
-
-
-@pytest.fixture
-def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Environment variables for W&B, which reads them once."""
-    client.teardown()
-    yield monkeypatch
-    client.teardown()
+pytestmark = pytest.mark.usefixtures("own_files")
 
 
 def start(folder: Path, arch: str = "cat60", seed: int = 0, **changes: Any) -> client.Run:
@@ -132,6 +111,11 @@ def test_a_job_is_a_run_with_group_name_type_and_tags(two_jobs: tuple[Records, R
     assert list(b.run.tags) == ["sum60", "sum", "coupled"]
     assert a.run.project == "jrn-lightning"
     assert a.config["recipe"] == {"learning_rate": 0.005}
+    assert a.config["arch"] == {
+        "name": "cat60",
+        "operation": "concatenation",
+        "computation": "loose",
+    }
     assert a.run.resume
     assert (a.exit_code, b.exit_code) == (0, 1)
 
@@ -157,6 +141,7 @@ def test_the_summary_is_the_best_value(two_jobs: tuple[Records, Records]) -> Non
 def test_results_are_summary_and_tables(two_jobs: tuple[Records, Records]) -> None:
     a, b = two_jobs
     assert a.summary["test/joint/depth/sq_rel"] == 0.1184  # of the first protocol
+    assert a.summary["A/depth"] == pytest.approx(-11.84)
     assert "test/input/depth/rms" not in a.summary  # not known
     assert a.summary["omega/depth_to_semantic"] == 9.61
     assert a.summary["omega/depth_to_semantic_low"] == pytest.approx(9.26)
@@ -265,6 +250,80 @@ def test_figure_7_is_a_scatter_plot_and_a_picture(
         assert picture.width > picture.height > 500
 
 
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that are offline, and say of themselves that they are not."""
+
+    class Online:
+        offline, url, entity = False, "https://wandb.test/me/run", "me"
+
+        def __init__(self, run: client.Run) -> None:
+            self._run = run
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._run, name)
+
+    begin = wandb._init
+    monkeypatch.setattr(wandb, "_init", lambda *a, **k: Online(begin(*a, **k)))
+
+
+def replace_workspace(patch: pytest.MonkeyPatch, module: object) -> None:
+    name = f"{jrn_lightning.report.__name__}.workspace"
+    patch.setitem(sys.modules, name, module)
+    patch.setattr(jrn_lightning.report, "workspace", module, raising=False)
+
+
+def test_online_panels_are_saved_beside_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, online: None
+) -> None:
+    module = types.ModuleType("workspace")
+    module.build = lambda summary, **where: (summary, where)  # type: ignore[attr-defined]
+    module.save = lambda built: f"of {built[0].name}, {built[1]}"  # type: ignore[attr-defined]
+    replace_workspace(monkeypatch, module)
+    assert wandb.log_report(summarize(fakes.comparison(tmp_path)), tmp_path, project="mine") == (
+        "https://wandb.test/me/run, panels: of nyu, {'entity': 'me', 'project': 'mine'}"
+    )
+
+
+def test_panels_that_cannot_be_saved_do_not_cost_the_report(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    online: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    replace_workspace(monkeypatch, types.ModuleType("workspace"))  # has nothing in it
+    summary = summarize(fakes.comparison(tmp_path))
+    assert wandb.log_report(summary, tmp_path) == "https://wandb.test/me/run"
+    assert "could not save a view with panels" in caplog.text
+
+
+def test_without_the_library_there_is_a_hint(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    online: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    monkeypatch.delitem(sys.modules, "jrn_lightning.report.workspace", raising=False)
+    monkeypatch.delattr(jrn_lightning.report, "workspace", raising=False)
+    summary = summarize(fakes.comparison(tmp_path))
+    assert wandb.log_report(summary, tmp_path) == "https://wandb.test/me/run"
+    (hint,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert "pip install 'jrn-lightning[workspaces]'" in hint
+
+
+def test_offline_no_panels_are_attempted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    replace_workspace(monkeypatch, None)  # its import would fail
+    summary = summarize(fakes.comparison(tmp_path))
+    for mode in ("auto", "online", "offline"):  # there is no key
+        address = wandb.log_report(summary, tmp_path, mode=mode)  # type: ignore[arg-type]
+        assert address.startswith("offline")
+    said = [r.getMessage() for r in caplog.records if r.name == wandb.__name__]
+    assert not any("panels" in text for text in said)
+
+
 # -- online or not -----------------------------------------------------------------------------
 
 
@@ -272,30 +331,6 @@ def _unused_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-class _Refusing(http.server.BaseHTTPRequestHandler):
-    """A server that answers, and knows no key."""
-
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.send_response(401)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_POST = do_HEAD = do_GET
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def refusing() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refusing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture

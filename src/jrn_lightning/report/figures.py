@@ -29,6 +29,11 @@ _FAINT = "#9A9A9A"
 _SIZE = 7.0  # of a marker, points
 
 
+def look(computation: object) -> tuple[str, str]:
+    """Colour and marker of the architectures of one ``computation``, which may be unknown."""
+    return _LOOKS.get(str(computation), _OTHER)
+
+
 @dataclass(frozen=True)
 class _Point:
     """One architecture in the plane of ω and A."""
@@ -45,7 +50,7 @@ class _Point:
     @property
     def look(self) -> tuple[str, str]:
         """Colour and marker."""
-        return _LOOKS.get(self.computation, _OTHER)
+        return look(self.computation)
 
 
 @dataclass
@@ -261,7 +266,7 @@ def _legend(panels: Sequence[_Panel], apart: bool) -> list[Line2D]:
     handles = []
     found = {point.computation for point in points}
     for computation in sorted(found, key=[*_LOOKS, "other"].index):
-        colour, marker = _LOOKS.get(computation, _OTHER)
+        colour, marker = look(computation)
         handles.append(entry(f"{computation} computation", marker, _SIZE, colour, "white"))
     if not apart and any(panel.hollow for panel in panels):
         handles.append(entry("published", "o", _SIZE, "white", _INK))

@@ -216,6 +216,21 @@ def published() -> pd.DataFrame:
     return _published().copy()
 
 
+def columns_of(modality: str, entry: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The measures of ``modality`` as its ``entry`` in a job record describes them."""
+    return tuple(
+        Column(
+            modality,
+            m["name"],
+            m["label"],
+            m["higher_is_better"],
+            m.get("scale", 100.0),
+            m.get("in_table", True),
+        )
+        for m in entry["measures"]
+    )
+
+
 def summarize(
     comparison: Comparison,
     *,
@@ -242,17 +257,7 @@ def summarize(
     columns: dict[str, tuple[Column, ...]] = {}
     primary: dict[str, Column] = {}
     for modality, entry in (records[0]["modalities"] if records else {}).items():
-        columns[modality] = tuple(
-            Column(
-                modality,
-                m["name"],
-                m["label"],
-                m["higher_is_better"],
-                m.get("scale", 100.0),
-                m.get("in_table", True),
-            )
-            for m in entry["measures"]
-        )
+        columns[modality] = columns_of(modality, entry)
         primary[modality] = next(c for c in columns[modality] if c.measure == entry["primary"])
 
     jobs = comparison.table(protocol=protocol, pooling=pooling)

@@ -1,4 +1,4 @@
-"""W&B: the only file that knows it.
+"""W&B: the only file that knows it, but for the panels of ``workspace.py``.
 
 Runs are offline where no key is set, online where one is; nothing ever asks for a key or waits
 without an end. Each run is an object of its own: ``wandb.run`` and the environment stay as they
@@ -30,7 +30,7 @@ from wandb.sdk.lib import wbauth
 from jrn_lightning import keys
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.report.figures import influence_figures
-from jrn_lightning.report.summary import Summary, improvement, omega, value_of
+from jrn_lightning.report.summary import Summary, columns_of, improvement, omega, value_of
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 
@@ -94,7 +94,8 @@ def start_run(
         name=f"{arch['name']}-seed{seed}",
         job_type=TRAIN,
         tags=[str(arch[key]) for key in ("name", "operation", "computation") if arch.get(key)],
-        config=dict(config),
+        # As the report names it, which has more to say than the choice of ``conf/arch``.
+        config=dict(config) | {"arch": dict(arch)},
     )
     # As WandbLogger does for the runs that it begins itself.
     run.define_metric(STEP)
@@ -105,13 +106,14 @@ def start_run(
 
 
 def log_results(run: wandb.Run, results: Mapping[str, Any], panel: Figure | None = None) -> None:
-    """Write a job's results: test metrics, improvement and ω as summary, all rows as tables.
+    """Write a job's results: test metrics, A, improvement and ω as summary, all rows as tables.
 
     What W&B cannot write is a warning: the job and its record stand without it.
 
     The summary holds the first protocol and pooling. Its names are
-    ``test/<setup>/<modality>/<measure>``, ``improvement/<modality>/<measure>`` and
-    ``omega/<source>_to_<target>``, the latter two with ``_low`` and ``_high`` beside them.
+    ``test/<setup>/<modality>/<measure>``, ``A/<modality>`` of the joint setup,
+    ``improvement/<modality>/<measure>`` and ``omega/<source>_to_<target>``, the latter two with
+    ``_low`` and ``_high`` beside them.
 
     Args:
         run: from :func:`start_run`.
@@ -121,6 +123,12 @@ def log_results(run: wandb.Run, results: Mapping[str, Any], panel: Figure | None
     summary: dict[str, Any] = {
         "status": results["status"],
         "warnings": "\n".join(results.get("warnings", ())),
+    }
+    primary = {
+        (column.modality, column.measure): column
+        for modality, entry in results.get("modalities", {}).items()
+        for column in columns_of(modality, entry)
+        if column.measure == entry["primary"]
     }
     protocol = next(iter(results.get("protocols", ())), None)
     pooling = next(iter(results.get("poolings", ())), None)
@@ -132,10 +140,13 @@ def log_results(run: wandb.Run, results: Mapping[str, Any], panel: Figure | None
 
     for row in shown("metrics"):
         summary[f"test/{row['setup']}/{row['modality']}/{row['measure']}"] = row["value"]
+        column = primary.get((row["modality"], row["measure"]))
+        if row["setup"] == keys.JOINT and column is not None and row["value"] is not None:
+            summary[f"A/{row['modality']}"] = column.performance(row["value"])
     for row in shown("improvement"):
         _with_interval(summary, f"improvement/{row['modality']}/{row['measure']}", row)
     for row in shown("influence"):
-        if row["measure"] == results["modalities"][row["target"]]["primary"]:
+        if (row["target"], row["measure"]) in primary:
             _with_interval(summary, f"omega/{row['source']}_to_{row['target']}", row)
     run.summary.update({key: value for key, value in summary.items() if value is not None})
 
@@ -182,7 +193,8 @@ def log_report(
     It holds the table ``comparison`` (the untouched input, the architectures, the published rows),
     the table ``jobs``, and for each direction of influence a scatter plot over the columns of
     ``comparison`` (measured and published apart, whose inputs differ) and the picture of Figure 7.
-    Written again, it takes the place of the earlier one.
+    Written again, it takes the place of the earlier one. Online, a saved view of the project
+    shows the sweep's runs in panels, see :mod:`jrn_lightning.report.workspace`.
 
     Args:
         summary: what to write.
@@ -193,7 +205,7 @@ def log_report(
         timeout: seconds to wait for the server.
 
     Returns:
-        Address of the run, or how to upload it.
+        Address of the run, and of the saved view; or how to upload the run.
 
     Raises:
         ConfigError: W&B cannot write to ``folder``.
@@ -241,7 +253,9 @@ def log_report(
     run.finish()
     if run.offline:
         _remove_superseded(run)
-    return where(run)
+        return where(run)
+    view = _save_workspace(summary, run)
+    return f"{where(run)}, panels: {view}" if view else where(run)
 
 
 def comparison_frame(summary: Summary) -> pd.DataFrame:
@@ -357,6 +371,19 @@ def _answers(url: str, timeout: float) -> bool:
         return isinstance(error.reason, ssl.SSLError)  # wandb has its own say on certificates
     except (OSError, ValueError, http.client.HTTPException):
         return False
+
+
+def _save_workspace(summary: Summary, run: wandb.Run) -> str | None:
+    """Save the panels beside the report ``run``; its address, None where that cannot be done."""
+    try:
+        from jrn_lightning.report import workspace
+
+        return workspace.save(workspace.build(summary, entity=run.entity, project=run.project))
+    except ModuleNotFoundError:
+        _log.warning("W&B: for a view with panels, pip install 'jrn-lightning[workspaces]'.")
+    except Exception as error:  # the runs are there without it
+        _log.warning("W&B could not save a view with panels (%s).", error)
+    return None
 
 
 def _remove_superseded(run: wandb.Run) -> None:
