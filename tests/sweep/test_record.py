@@ -19,6 +19,7 @@ def _record(**changes: Any) -> dict[str, Any]:
         "version": record.VERSION,
         "status": "finished",
         "fingerprint": "a",
+        "cache_hash": "c",
         "arch": {"name": "cat60"},
         "seed": 0,
         "config": {"recipe.epochs": 12},
@@ -88,11 +89,13 @@ def test_a_running_record_without_its_process_was_interrupted(tmp_path: Path) ->
 def test_another_configuration_is_refused_and_the_difference_named(tmp_path: Path) -> None:
     write_json(tmp_path / record.RESULTS, _record())
     known = JobRecord.read(tmp_path)
-    known.expect("a", {"recipe.epochs": 12})
+    cache = known.data["cache_hash"]
+    known.expect(cache, {"recipe.epochs": 12})
+    known.expect(cache, {"recipe.epochs": 12, "evaluation.ladder": True})  # it is tested again
     with pytest.raises(RecordError, match=r"recipe.epochs: 12 → 6.*overwrite=true"):
-        known.expect("b", {"recipe.epochs": 6})
+        known.expect(cache, {"recipe.epochs": 6})
     with pytest.raises(RecordError, match="cache has other contents"):
-        known.expect("b", {"recipe.epochs": 12})
+        known.expect("other", {"recipe.epochs": 12})
 
 
 def test_a_record_is_replaced_whole_and_nan_is_null(tmp_path: Path) -> None:
