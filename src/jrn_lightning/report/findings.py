@@ -1,0 +1,97 @@
+"""What a sweep has shown beyond its comparison: data frames, and what their columns mean.
+
+``sweep.analysis`` computes them from job records; figures, pages, notebooks and W&B show them.
+Every interval is of 95 %, by the paired bootstrap of two levels (seed, then scene); every value is
+in units of the performance A of the target's primary measure (positive is good). A part of the
+records that is missing leaves its frame empty, with its columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from jrn_lightning.report.summary import Summary
+
+# Kinds of effects.
+IMPROVEMENT = "improvement"  # A(joint) - A(untouched input)
+OMEGA = "omega"  # A(joint) - A(source muted), equations 2 and 3
+GAIN = "gain"  # A(joint) - A(the network trained without the source)
+BREAKAGE = "breakage"  # A(the network trained without the source) - A(source muted) = omega - gain
+PERFORMANCE = "performance"  # A(joint) itself, in differences between architectures
+
+_ARCH = ("arch", "computation", "seeds")
+_INTERVAL = ("value", "low", "high")
+
+#: frame -> its columns
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    # An effect of each architecture. source is "" for an improvement. p: two-sided, of no effect;
+    # p_holm: the same after Holm's correction over architectures × directions of that effect.
+    "effects": (*_ARCH, "effect", "source", "target", "measure", *_INTERVAL, "p", "p_holm"),
+    # first - second. probability: that the first one is larger.
+    "differences": (
+        *("effect", "source", "target", "first", "second"),
+        *(*_INTERVAL, "p", "p_holm", "probability"),
+    ),
+    # ω with one mute value; performance: A with the source muted by it.
+    "mute_values": (*_ARCH, "source", "target", "mute_value", "performance", *_INTERVAL),
+    # effect of the pixels of one kind; of: which modality's truth tells the kind; share: of all
+    # pixels with truth, in [0, 1].
+    "strata": (*_ARCH, "effect", "source", "target", "of", "stratum", "share", *_INTERVAL),
+    # The source on a rung of the ladder from truth to nothing. share: of truth (positive) or of
+    # noise (negative) in it; performance: A there; value: that less A with the source muted.
+    "ladder": (
+        *(*_ARCH, "source", "target", "rung", "share", "performance"),
+        *("performance_low", "performance_high", *_INTERVAL),
+    ),
+    # Per test image, means over the seeds, A of the image alone; no interval. NaN where an image
+    # has no truth. Gain is NaN without the control.
+    "images": ("arch", "id", "scene", "source", "target", "performance", "omega", "gain"),
+    # Any measure under any protocol; setup "input" (arch "input") or "joint", means over seeds.
+    "protocols": (
+        *("arch", "setup", "modality", "measure", "label", "crop", "convention", "pooling"),
+        "value",
+    ),
+    # Figure 8. A of one half of the images, ω of the other, one row per trained network.
+    "points": ("arch", "computation", "seed", "source", "target", "omega", "performance"),
+    # Upper concave envelope through them, on a grid of ω, with its bootstrap band.
+    "envelope": ("source", "target", "omega", "value", "low", "high"),
+    # What the envelope says: its best ω, p of no interior maximum, and in words, or why there are
+    # too few points.
+    "peaks": ("source", "target", "points", "omega", "low", "high", "p", "verdict"),
+}
+
+
+def empty(name: str) -> pd.DataFrame:
+    """The frame called ``name`` without rows."""
+    return pd.DataFrame({column: pd.Series(dtype=object) for column in COLUMNS[name]})
+
+
+def _frame(name: str) -> Any:
+    return field(default_factory=lambda: empty(name))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was found in a sweep.
+
+    Args:
+        summary: the comparison.
+        problems: records that were left out, and why, for a person.
+    """
+
+    summary: Summary
+    problems: tuple[str, ...] = ()
+    effects: pd.DataFrame = _frame("effects")
+    differences: pd.DataFrame = _frame("differences")
+    mute_values: pd.DataFrame = _frame("mute_values")
+    strata: pd.DataFrame = _frame("strata")
+    ladder: pd.DataFrame = _frame("ladder")
+    images: pd.DataFrame = _frame("images")
+    protocols: pd.DataFrame = _frame("protocols")
+    points: pd.DataFrame = _frame("points")
+    envelope: pd.DataFrame = _frame("envelope")
+    peaks: pd.DataFrame = _frame("peaks")
