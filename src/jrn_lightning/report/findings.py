@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 import pandas as pd
 
@@ -70,10 +70,6 @@ def empty(name: str) -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series(dtype=object) for column in COLUMNS[name]})
 
 
-def _frame(name: str) -> Any:
-    return field(default_factory=lambda: empty(name))
-
-
 @dataclass(frozen=True)
 class Findings:
     """All that was found in a sweep.
@@ -85,13 +81,13 @@ class Findings:
 
     summary: Summary
     problems: tuple[str, ...] = ()
-    effects: pd.DataFrame = _frame("effects")
-    differences: pd.DataFrame = _frame("differences")
-    mute_values: pd.DataFrame = _frame("mute_values")
-    strata: pd.DataFrame = _frame("strata")
-    ladder: pd.DataFrame = _frame("ladder")
-    images: pd.DataFrame = _frame("images")
-    protocols: pd.DataFrame = _frame("protocols")
-    points: pd.DataFrame = _frame("points")
-    envelope: pd.DataFrame = _frame("envelope")
-    peaks: pd.DataFrame = _frame("peaks")
+    effects: pd.DataFrame = field(default_factory=partial(empty, "effects"))
+    differences: pd.DataFrame = field(default_factory=partial(empty, "differences"))
+    mute_values: pd.DataFrame = field(default_factory=partial(empty, "mute_values"))
+    strata: pd.DataFrame = field(default_factory=partial(empty, "strata"))
+    ladder: pd.DataFrame = field(default_factory=partial(empty, "ladder"))
+    images: pd.DataFrame = field(default_factory=partial(empty, "images"))
+    protocols: pd.DataFrame = field(default_factory=partial(empty, "protocols"))
+    points: pd.DataFrame = field(default_factory=partial(empty, "points"))
+    envelope: pd.DataFrame = field(default_factory=partial(empty, "envelope"))
+    peaks: pd.DataFrame = field(default_factory=partial(empty, "peaks"))
