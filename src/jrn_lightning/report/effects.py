@@ -39,7 +39,7 @@ from jrn_lightning.report.style import (
 )
 from jrn_lightning.report.summary import Column, Value
 
-_MUTE_LOOKS = (("#0072B2", "o"), ("#E69F00", "s"), ("#CC79A7", "^"), ("#56B4E9", "D"), (INK, "X"))
+_MUTE_LOOKS = ((INK, "o"), ("#E69F00", "s"), ("#CC79A7", "^"), (GAINED, "D"), (FAINT, "X"))
 _WIDTH = 6.8  # of a figure, inches
 # Of the cells of a matrix: not the colours of ink and paper, which follow the page's scheme.
 _DARK, _LIGHT = "#111111", "#FEFEFE"

@@ -23,7 +23,7 @@ from jrn_lightning import keys
 from jrn_lightning.report import effects as draw
 from jrn_lightning.report import tables
 from jrn_lightning.report.figures import influence_figures
-from jrn_lightning.report.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA, Findings
+from jrn_lightning.report.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA, PERFORMANCE, Findings
 from jrn_lightning.report.gallery import Gallery, exhibits, key
 from jrn_lightning.report.style import MANY, value_in, words
 from jrn_lightning.report.summary import Value, value_of
@@ -280,9 +280,8 @@ def sections(findings: Findings) -> Iterator[Section]:
 
     def matrices() -> Iterator[Plot]:
         known = findings.differences
-        several = known.groupby(["effect", "source", "target"], sort=False)["first"]
-        for group, _ in several:
-            effect, source, target = map(str, group)
+        groups = known[["effect", "source", "target"]].drop_duplicates()
+        for effect, source, target in groups.sort_values("effect", key=_place).to_numpy():
             alt = f"Probability that one architecture is above another in {effect} on {target}"
             figure = draw.matrix(known, effect, source, target)
             yield Plot(f"differences/{effect}/{source}->{target}", alt, figure)
@@ -415,6 +414,11 @@ def _present(
     """The directions that ``frame`` has rows of."""
     known = set(zip(frame["source"], frame["target"], strict=True))
     return (way for way in directions if way in known)
+
+
+def _place(effects: pd.Series) -> pd.Series:
+    """Performance first, then what explains it."""
+    return effects.map({PERFORMANCE: 0, OMEGA: 1, GAIN: 2}).fillna(3)
 
 
 def _few(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
