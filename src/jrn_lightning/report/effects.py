@@ -226,7 +226,7 @@ def strata(
             places[modality, stratum] = (y, f"{_plain(stratum)}  {100 * float(share):.0f} %")
         y += 1.3
     figure, grid = canvas(
-        3.0 + 2.8 * len(shown), 1.5 + 0.36 * y, 1, len(shown), sharey=True, width_ratios=None
+        3.0 + 2.8 * len(shown), 1.5 + 0.42 * y, 1, len(shown), sharey=True, width_ratios=None
     )
     step = 0.7 / max(len(known), 1)
     for axes, effect in zip(grid[0], shown, strict=True):
