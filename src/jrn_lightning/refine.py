@@ -18,7 +18,7 @@ from jrn_lightning.data.grid import AREA, Grid
 from jrn_lightning.errors import CheckpointError, JRNError
 from jrn_lightning.keys import TRAIN, VAL
 from jrn_lightning.modalities import Modality
-from jrn_lightning.models import JRN
+from jrn_lightning.models import JRN, mute
 from jrn_lightning.task import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
 from jrn_lightning.weights import read_checkpoint
 
@@ -41,6 +41,7 @@ class TrainedNetwork:
         path: of the checkpoint.
         digest: SHA-256 of the checkpoint file.
         specification: the plain values that the network was built from.
+        muted: modalities that it has never seen: their stems are as untrained as at the start.
     """
 
     network: JRN
@@ -50,6 +51,7 @@ class TrainedNetwork:
     path: Path
     digest: str
     specification: dict[str, Any]
+    muted: tuple[str, ...] = ()
 
 
 def load_network(path: Path) -> TrainedNetwork:
@@ -82,6 +84,7 @@ def load_network(path: Path) -> TrainedNetwork:
         }
         height, width = about["frame"]
         name = str(about["name"])
+        muted = tuple(about.get("muted", ()))
         prefix = "network."
         weights = {
             k.removeprefix(prefix): v
@@ -107,7 +110,8 @@ def load_network(path: Path) -> TrainedNetwork:
         name,
         path,
         hashlib.sha256(path.read_bytes()).hexdigest(),
-        {k: v for k, v in about.items() if k not in ("format", "version")},
+        {k: v for k, v in about.items() if k not in ("format", "version", "muted")},
+        muted,
     )
 
 
@@ -190,7 +194,7 @@ def refine(
         )
         for i in progress(range(len(source))):
             with torch.inference_mode():
-                outputs = trained.network(frames[i]["input"])
+                outputs = trained.network(mute(frames[i]["input"], trained.muted))
                 if size == FRAME:
                     outputs = {
                         m: F.interpolate(y, size=maps, mode="bilinear", align_corners=False)

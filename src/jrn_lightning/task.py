@@ -35,7 +35,8 @@ class JointRefinement(pl.LightningModule):
         evaluator: what a test measures; by default the three setups of Figure 4 on full frames.
         always_muted: modalities that the network never sees, in training or later: the retrained
             control that tells what an input adds from what muting it breaks.
-        dropout: probability that a training step mutes one modality, drawn evenly from all.
+        dropout: probability that a training step mutes one modality, drawn evenly from those that
+            the network sees if they are several.
         seed: of that draw.
         channels_last: run the forward passes in that memory format.
         specification: plain values from which the network can be built again; stored in every
@@ -110,7 +111,8 @@ class JointRefinement(pl.LightningModule):
         inputs: Mapping[str, Tensor] = batch["input"]
         if self.dropout:
             # By seed and step, so that a resumed training goes on with the same draws.
-            chosen = draw_muted(tuple(inputs), self.dropout, self.seed, self.global_step)
+            seen = [m for m in inputs if m not in self.always_muted]
+            chosen = draw_muted(seen, self.dropout, self.seed, self.global_step)
             inputs = mute(inputs, chosen)
         losses = self.losses(self(inputs), batch["target"], batch["valid"])
         total = torch.stack(tuple(losses.values())).sum()
@@ -159,7 +161,7 @@ class JointRefinement(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start counting afresh."""
         self.val_statistics.reset()
-        self._check = HealthCheck(self.network)
+        self._check = HealthCheck(self.network, self.always_muted)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Joint setup only: measures, losses and signs of a dead network."""
@@ -220,6 +222,7 @@ class JointRefinement(pl.LightningModule):
         checkpoint["jrn"] = {
             "format": CHECKPOINT_FORMAT,
             "version": CHECKPOINT_VERSION,
+            "muted": list(self.always_muted),
             **self.specification,
         }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities import (
@@ -17,6 +18,7 @@ from jrn_lightning.modalities import (
     Semantic,
     import_plugins,
 )
+from jrn_lightning.modalities.base import spread
 
 SIZE = (17, 23)
 
@@ -98,3 +100,17 @@ def test_a_plugin_defines_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     import_plugins(["a_plugin"])
     assert Modality.create("sonar", "x", {}).channels == 1
     assert Modality.create("depth", "x", {}).kind == "depth"
+
+
+@pytest.mark.parametrize("size", [(480, 64), (240, 32), (10, 12), (1, 5)])
+def test_spread_is_that_of_a_pooling_window(size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(0, 9, (2, *size), generator=generator)
+    valid = torch.rand(2, *size, generator=generator) > 0.3
+    radius = max(1, round(size[0] / 240))
+
+    def highest(x: torch.Tensor) -> torch.Tensor:
+        masked = x.float().masked_fill(~valid, -torch.inf)[:, None]
+        return F.max_pool2d(masked, 2 * radius + 1, stride=1, padding=radius)[:, 0]
+
+    assert torch.equal(spread(values, valid), highest(values) + highest(-values))

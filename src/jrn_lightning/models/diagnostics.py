@@ -6,7 +6,7 @@ segmentation. These checks look at validation frames and say so by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -43,6 +43,10 @@ def _rectified_layers(network: JRN) -> Iterator[dict[str, Tensor]]:
 class HealthCheck:
     """Collects over the joint forward passes of validation frames, then lists what is wrong.
 
+    Args:
+        network: the one to look at.
+        unseen: modalities that it never sees; that their stems stay silent is no fault.
+
     Example::
 
         check = HealthCheck(network)
@@ -51,8 +55,9 @@ class HealthCheck:
         warnings = check.warnings()
     """
 
-    def __init__(self, network: JRN) -> None:
+    def __init__(self, network: JRN, unseen: Collection[str] = ()) -> None:
         self.network = network
+        self.unseen = frozenset(unseen)
         self._peak: dict[str, Tensor] = {}
         self._moments: dict[str, dict[str, Tensor]] = {}
 
@@ -61,6 +66,8 @@ class HealthCheck:
         with _rectified_layers(self.network) as peak:
             outputs: dict[str, Tensor] = self.network(inputs)
         for name, value in peak.items():
+            if _stem(name) in self.unseen:
+                continue
             known = self._peak.get(name)
             self._peak[name] = value if known is None else torch.maximum(known, value)
         return outputs
@@ -114,10 +121,17 @@ def _deviation(moments: Tensor) -> float:
     return float(variance.mean().sqrt())
 
 
+def _stem(name: str) -> str | None:
+    """The modality whose stem the layer is, or None."""
+    _, found, modality = name.partition(".stem.")
+    return modality if found else None
+
+
 def _readable(name: str) -> str:
-    """``branches.2.stem.depth`` as ``stem depth at 1/2``."""
+    """``branches.2.stem.x`` as ``stem x at 1/2``."""
     parts = name.split(".")
     if parts[0] != "branches":
         return f"layer {name}"
-    what = "stem " + parts[3] if parts[2] == "stem" else "fusion"
+    modality = _stem(name)
+    what = "fusion" if modality is None else f"stem {modality}"
     return f"{what} at 1/{parts[1]}"

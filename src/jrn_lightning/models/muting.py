@@ -165,8 +165,8 @@ def draw_muted(
 ) -> tuple[str, ...]:
     """Modality dropout: with ``probability`` one modality, drawn evenly, else none.
 
-    Never all of them, so that every step has something to learn from (Neverova et al. 2016,
-    ModDrop, drops each by itself).
+    Never all of them, hence never one alone, so that every step has something to learn from
+    (Neverova et al. 2016, ModDrop, drops each by itself).
 
     Args:
         modalities: to draw from.
@@ -177,6 +177,8 @@ def draw_muted(
     >>> [draw_muted(["a", "b"], 0.5, 0, step) for step in range(4)]
     [(), (), ('a',), ()]
     """
+    if len(modalities) < 2:
+        return ()
     rng = np.random.default_rng([seed, step])
     if rng.random() >= probability:
         return ()

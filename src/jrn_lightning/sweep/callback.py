@@ -41,7 +41,9 @@ class SweepCallback(Callback):
             return  # another sweeper decides its jobs as it goes
         loader = GlobalHydra.instance().config_loader()
         parser = OverridesParser.create(config_loader=loader)
-        overrides = parser.parse_overrides(list(config.hydra.overrides.task))
+        # As BasicSweeper.sweep has it: an experiment's own lists, then the command line's.
+        lists = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+        overrides = parser.parse_overrides([*lists, *config.hydra.overrides.task])
         os.environ[SWEPT] = ",".join(o.key_or_group for o in overrides if o.is_sweep_override())
         jobs = []
         try:

@@ -35,6 +35,8 @@ SWEPT = "JRN_SWEPT"
 
 # Keys that the folder names anyway.
 _NAMED = ("arch", "seed", "sweep", "output")
+# A network that never sees an input is another one, though its architecture is the same.
+_MUTED = "recipe.muted"
 
 
 class Status(StrEnum):
@@ -53,8 +55,9 @@ def job_folder(
 ) -> str:
     """Folder of a job within its sweep, so that no two jobs of a sweep share one.
 
-    Beside the architecture's name it tells the overrides of its arguments, and of every key that
-    the sweep varies.
+    Beside the architecture's name it tells the overrides of its arguments, what it never sees, and
+    every key that the sweep varies. A job for which a list is empty is called as if nobody had
+    asked: the joint network beside its controls is the one of a sweep without them.
 
     Args:
         arch: chosen configuration of the group ``arch``.
@@ -64,13 +67,18 @@ def job_folder(
 
     >>> job_folder("cat60", ["arch=cat60", "recipe.epochs=2", "arch.fusion_channels=30"], 1)
     'cat60,arch.fusion_channels=30/seed1'
+    >>> job_folder("cat60", ["recipe.muted=[]"], 0, ["recipe.muted"])
+    'cat60/seed0'
     """
     if swept is None:
         swept = os.environ.get(SWEPT, "").split(",")
     telling = []
     for override in overrides:
-        key = override.split("=", 1)[0].lstrip("+~")
-        if key not in _NAMED and (key.startswith("arch.") or key in swept):
+        key, _, value = override.partition("=")
+        key = key.lstrip("+~")
+        if key in _NAMED or value == "[]":
+            continue
+        if key.startswith("arch.") or key == _MUTED or key in swept:
             telling.append(override.lstrip("+").replace("/", "."))
     return ",".join([arch, *sorted(telling)]) + f"/seed{seed}"
 
