@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from jrn_lightning.evaluation.evaluator import RUNGS
+from jrn_lightning.report.findings import (
+    BREAKAGE,
+    COLUMNS,
+    GAIN,
+    IMPROVEMENT,
+    OMEGA,
+    PERFORMANCE,
+    Findings,
+)
+from jrn_lightning.report.summary import Column, Summary, improvement, omega, summarize
 
 MODALITIES: dict[str, Any] = {
     "depth": {
@@ -204,3 +218,152 @@ def comparison(folder: Path, unfinished: dict[str, str] = UNFINISHED) -> FakeCom
         if done:
             means.append({"arch": name, **words, "seeds": done, **_numbers(arch, None)})
     return FakeComparison(jobs, pd.DataFrame(rows), pd.DataFrame(means))
+
+
+# -- findings ----------------------------------------------------------------------------------
+
+THIRD = "albedo"
+IMAGES = 60
+MUTE_VALUES = {"zero": 1.0, "mean_map": 0.45, "constant": 0.5, "other_image": 0.8, "noise": 0.7}
+STRATA = {
+    "depth": {"near": 0.34, "middle": 0.5, "far": 0.16, "depth_edge": 0.08, "depth_inside": 0.92},
+    "semantic": {"class_ground": 0.2, "class_object": 0.8, "label_edge": 0.05, "label_inside": 0.9},
+}
+
+
+def _with_third(summary: Summary) -> Summary:
+    """A third modality and its four further directions."""
+    column = Column(THIRD, "psnr", "PSNR", True, 1.0)
+    table, jobs = summary.architectures.copy(), summary.jobs.copy()
+    rng = np.random.default_rng(3)
+    pairs = [(THIRD, m) for m in summary.columns] + [(m, THIRD) for m in summary.columns]
+    for rows in (table, jobs):
+        values = {
+            column.key: 20 + rng.random(len(rows)),
+            improvement(column): rng.random(len(rows)),
+        }
+        values |= {omega(s, t): 3 * rng.random(len(rows)) for s, t in pairs}
+        for key, value in values.items():
+            rows[key], rows[f"{key}_low"], rows[f"{key}_high"] = value, value - 0.3, value + 0.3
+    return replace(
+        summary,
+        architectures=table,
+        jobs=jobs,
+        columns={**summary.columns, THIRD: (column,)},
+        primary={**summary.primary, THIRD: column},
+    )
+
+
+def findings(folder: Path, *, third: bool = False, without: Sequence[str] = ()) -> Findings:
+    """All that a sweep can show, of two modalities or three; ``without`` names empty frames.
+
+    Gain is a twentieth of ω, what muting breaks the rest, so that the parts are easy to tell.
+    """
+    summary = summarize(comparison(folder))
+    if third:
+        summary = _with_third(summary)
+    rng = np.random.default_rng(1)
+    table = summary.architectures[summary.architectures["arch"] != "input"]
+    archs = [
+        {"arch": r["arch"], "computation": r["computation"], "seeds": r["seeds"]}
+        for _, r in table.iterrows()
+    ]
+    frames: dict[str, list[dict[str, Any]]] = {name: [] for name in COLUMNS}
+
+    def around(value: float, half: float) -> dict[str, float]:
+        return {"value": value, "low": value - half, "high": value + half}
+
+    for (_, row), who in zip(table.iterrows(), archs, strict=True):
+        for target, column in summary.primary.items():
+            frames["effects"].append(
+                {**who, "effect": IMPROVEMENT, "source": "", "target": target}
+                | {"measure": column.measure, "p": 0.01, "p_holm": 0.1}
+                | around(float(row[improvement(column)]), 0.3)
+            )
+            for setup, value in (("input", 0.1), ("joint", 0.12)):
+                for crop in ("full", "eigen"):
+                    for pooling in ("pixels", "images"):
+                        where = {"crop": crop, "convention": "usual", "pooling": pooling}
+                        label = {"measure": column.measure, "label": column.label}
+                        name = who["arch"] if setup == "joint" else "input"
+                        if setup == "joint" or who is archs[0]:
+                            frames["protocols"].append(
+                                {"arch": name, "setup": setup, "modality": target, **label}
+                                | {**where, "value": value + 0.01 * rng.random()}
+                            )
+        for source, target in summary.directions:
+            way = {**who, "source": source, "target": target}
+            total = float(row[omega(source, target)])
+            performance = summary.primary[target].performance(
+                float(row[summary.primary[target].key])
+            )
+            for effect, share in ((OMEGA, 1.0), (GAIN, 0.05), (BREAKAGE, 0.95)):
+                frames["effects"].append(
+                    {**way, "effect": effect, "measure": summary.primary[target].measure}
+                    | {"p": 0.002, "p_holm": 0.02, **around(share * total, 0.1 * abs(total))}
+                )
+            for name, share in MUTE_VALUES.items():
+                frames["mute_values"].append(
+                    {**way, "mute_value": name, "performance": performance - share * total}
+                    | around(share * total, 0.1 * abs(total))
+                )
+            for of, strata in STRATA.items():
+                for k, (stratum, share) in enumerate(strata.items()):
+                    for effect, size in ((OMEGA, 1.0), (GAIN, 0.05)):
+                        frames["strata"].append(
+                            {**way, "effect": effect, "of": of, "stratum": stratum, "share": share}
+                            | around(size * total * (0.6 + 0.2 * k), 0.1 * abs(total))
+                        )
+            for rung, share in RUNGS.items():
+                win = {"truth": 4.0, "half truth": 2.5, "nothing": -total}.get(
+                    rung, 0.6 * total * share
+                )
+                frames["ladder"].append(
+                    {**way, "rung": rung, "share": share, "performance": performance + win}
+                    | {"performance_low": performance + win - 1}
+                    | {"performance_high": performance + win + 1, **around(win + total, 1.0)}
+                )
+            for k in range(IMAGES):
+                one, other = rng.standard_normal(2)
+                frames["images"].append(
+                    {"arch": who["arch"], "id": f"{k:04d}", "scene": f"scene{k // 3}"}
+                    | {"source": source, "target": target, "performance": performance + 5 * one}
+                    | {"omega": total + 3 * other, "gain": 0.05 * total + other}
+                )
+    for source, target in summary.directions:
+        way = {"source": source, "target": target}
+        for k in range(50):
+            x = 12 * rng.random()
+            loose = bool(k % 2)
+            frames["points"].append(
+                {"arch": f"cat{k}", "computation": "loose" if loose else "coupled", "seed": k % 5}
+                | {**way, "omega": x, "performance": 60 - 0.1 * (x - 6) ** 2 - rng.random()}
+            )
+        for x in np.linspace(0, 12, 40):
+            y = 60 - 0.1 * (x - 6) ** 2
+            frames["envelope"].append({**way, "omega": x, **around(y, 0.4)})
+        verdict = (
+            "Performance peaks at ω = 6.0 [4.9, 7.2]; there is an interior maximum (p = 0.004)."
+        )
+        frames["peaks"].append(
+            {**way, "points": 50, "omega": 6.0, "low": 4.9, "high": 7.2, "p": 0.004}
+            | {"verdict": verdict}
+        )
+        for (i, a), (j, b) in itertools.combinations(enumerate(archs), 2):
+            for effect in (PERFORMANCE, OMEGA, GAIN):
+                known = {**way, "source": "" if effect == PERFORMANCE else source}
+                if effect == PERFORMANCE and source != next(
+                    s for s, t in summary.directions if t == target
+                ):
+                    continue  # one a target
+                frames["differences"].append(
+                    {"effect": effect, **known, "first": a["arch"], "second": b["arch"]}
+                    | around(0.4 * (j - i), 0.5)
+                    | {"p": 0.2, "p_holm": 0.8, "probability": 0.5 + 0.1 * (j - i)}
+                )
+    made = {
+        name: pd.DataFrame(rows, columns=list(COLUMNS[name]))
+        for name, rows in frames.items()
+        if name not in without
+    }
+    return Findings(summary, ("cat5/seed9: made from another cache",), **made)

@@ -18,20 +18,21 @@ from matplotlib.text import Annotation
 
 from jrn_lightning import keys
 from jrn_lightning.report import labels
+from jrn_lightning.report.style import (
+    COMPUTATIONS,
+    FAINT,
+    INK,
+    PAPER,
+    SIZE,
+    canvas,
+    look,
+    mark,
+    reach,
+    stretch,
+    tidy,
+    words,
+)
 from jrn_lightning.report.summary import Column, Summary, Value, improvement, omega, value_of
-
-# Red and green as in the paper, of the Okabe-Ito set that colour-blind readers tell apart, and
-# a marker each.
-_LOOKS = {"loose": ("#D55E00", "o"), "coupled": ("#009E73", "s")}
-_OTHER = ("#4D4D4D", "D")
-_INK = "#333333"
-_FAINT = "#9A9A9A"
-_SIZE = 7.0  # of a marker, points
-
-
-def look(computation: object) -> tuple[str, str]:
-    """Colour and marker of the architectures of one ``computation``, which may be unknown."""
-    return _LOOKS.get(str(computation), _OTHER)
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,10 @@ def influence_vs_performance(
         theirs = theirs if theirs.points else None
     apart = theirs is not None and not _near(ours, theirs)
 
-    figure = Figure(figsize=(9.0 if apart else 6.4, 4.8), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 1 + apart, squeeze=False, width_ratios=[3, 2] if apart else [1])[0]
+    figure, grid = canvas(
+        9.0 if apart else 6.4, 4.8, 1, 1 + apart, width_ratios=[3, 2] if apart else [1]
+    )
+    axes = list(grid[0])
     panels = [ours] if theirs is None else [ours, theirs]
     places = list(zip(axes if apart else [axes[0]] * len(panels), panels, strict=True))
     for where, panel in places:
@@ -112,12 +114,12 @@ def influence_vs_performance(
         _limits(where, [panel for own, panel in places if own is where])
 
     if apart:
-        axes[0].set_title("measured", fontsize="medium", color=_INK)
-        axes[1].set_title("published, from other inputs", fontsize="medium", color=_INK)
-        axes[1].set_xlabel(r"$\omega$")
-    axes[0].set_ylabel(f"$A$ of {target}: {_math(column.performance_label)}")
-    unit = f"points of {column.label}" if column.percent else "in units of $A$"
-    axes[0].set_xlabel(rf"$\omega$ of {source} on {target}, {unit}")
+        axes[0].set_title("measured", fontsize="medium", color=INK)
+        axes[1].set_title("published, from other inputs", fontsize="medium", color=INK)
+        axes[1].set_xlabel("ω")
+    axes[0].set_ylabel(f"A of {target}: {column.performance_label}")
+    unit = f"points of {column.label}" if column.percent else "in units of A"
+    axes[0].set_xlabel(f"ω of {source} on {target}, {unit}")
     figure.suptitle(f"Influence of {source} on {target}", fontweight="bold")
     figure.legend(
         handles=_legend(panels, apart),
@@ -170,7 +172,7 @@ def _points(table: pd.DataFrame, source: str, target: str, column: Column) -> li
         points.append(
             _Point(
                 str(row["arch"]),
-                computation if computation in _LOOKS else "other",
+                computation if computation in COMPUTATIONS else "other",
                 across,
                 upright,
             )
@@ -210,25 +212,29 @@ def _draw(axes: Axes, panel: _Panel) -> None:
     """Draw everything but text."""
     for point in panel.dots:
         colour, marker = point.look
-        axes.plot(*point.centre, marker, ms=3.2, mec="none", mfc=colour, alpha=0.45, zorder=5)
+        dot = axes.plot(*point.centre, marker, ms=3.2, mec="none", mfc=colour, alpha=0.45, zorder=5)
+        mark(dot, point.label)
     for point in panel.points:
         colour, marker = point.look
-        axes.errorbar(
+        drawn = axes.errorbar(
             *point.centre,
-            xerr=_reach(point.omega),
-            yerr=_reach(point.performance),
+            xerr=reach(point.omega),
+            yerr=reach(point.performance),
             fmt=marker,
-            ms=_SIZE,
-            mfc="white" if panel.hollow else colour,
-            mec=colour if panel.hollow else "white",
+            ms=SIZE,
+            mfc=PAPER if panel.hollow else colour,
+            mec=colour if panel.hollow else PAPER,
             mew=1.4 if panel.hollow else 0.8,
             ecolor=colour,
             elinewidth=1.1,
             capsize=2.5,
             zorder=4,
         )
+        if not panel.hollow:
+            said = f"ω {words(point.omega)}, A {point.performance.value:.2f}".replace("-", "−")
+            mark(drawn, point.label, said)
     if panel.line is not None:
-        colour = _FAINT if panel.hollow else _INK
+        colour = FAINT if panel.hollow else INK
         axes.axhline(panel.line, color=colour, lw=1.0, ls=(0, (5, 3)), zorder=1)
 
 
@@ -237,24 +243,19 @@ def _limits(axes: Axes, panels: Sequence[_Panel]) -> None:
     low, high = _span(panels, "omega")
     width = (high - low) or max(abs(high), 1.0)
     if low - width / 2 <= 0 <= high + width / 2:
-        axes.axvline(0, color=_FAINT, lw=0.8, zorder=0)
+        axes.axvline(0, color=FAINT, lw=0.8, zorder=0)
         low, high = min(low, 0.0), max(high, 0.0)
-    axes.set_xlim(low - 0.16 * width, high + 0.16 * width)
+    if stretch(axes, "x", [v.omega.value for panel in panels for v in panel.points]):
+        along = axes.xaxis.get_transform()
+        ends = along.transform(np.array([low, high]))
+        room = 0.16 * (ends[1] - ends[0])
+        axes.set_xlim(*along.inverted().transform(ends + np.array([-room, room])))
+    else:
+        axes.set_xlim(low - 0.16 * width, high + 0.16 * width)
     bottom, top = _span(panels, "performance")
     height = (top - bottom) or max(abs(top), 1.0)
     axes.set_ylim(bottom - 0.12 * height, top + 0.12 * height)
-    axes.grid(color="#E6E6E6", lw=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_INK, labelsize="small")
-
-
-def _reach(value: Value) -> list[list[float]] | None:
-    """Distances down and up, as matplotlib wants them; None where there is no interval."""
-    if not value.has_interval:
-        return None
-    # A percentile interval need not hold its own point estimate.
-    return [[max(value.value - value.low, 0.0)], [max(value.high - value.value, 0.0)]]
+    tidy(axes)
 
 
 def _legend(panels: Sequence[_Panel], apart: bool) -> list[Line2D]:
@@ -265,20 +266,16 @@ def _legend(panels: Sequence[_Panel], apart: bool) -> list[Line2D]:
 
     handles = []
     found = {point.computation for point in points}
-    for computation in sorted(found, key=[*_LOOKS, "other"].index):
+    for computation in sorted(found, key=COMPUTATIONS.index):
         colour, marker = look(computation)
-        handles.append(entry(f"{computation} computation", marker, _SIZE, colour, "white"))
+        handles.append(entry(f"{computation} computation", marker, SIZE, colour, PAPER))
     if not apart and any(panel.hollow for panel in panels):
-        handles.append(entry("published", "o", _SIZE, "white", _INK))
+        handles.append(entry("published", "o", SIZE, PAPER, INK))
     if any(panel.dots for panel in panels):
-        handles.append(entry("single seed", "o", 3.2, _FAINT, "none"))
+        handles.append(entry("single seed", "o", 3.2, FAINT, "none"))
     if any(point.omega.has_interval for point in points):
-        handles.append(entry("95 % interval", "+", 10, _INK, _INK))
+        handles.append(entry("95 % interval", "+", 10, INK, INK))
     return handles
-
-
-def _math(text: str) -> str:
-    return text.replace("−", "$-$")
 
 
 # -- text --------------------------------------------------------------------------------------
@@ -312,6 +309,7 @@ def _place(axes: Axes, panels: Sequence[_Panel]) -> None:
             fontweight="bold",
             annotation_clip=False,
         )
+        mark(text, point.label)
         box, tied = labels.beside(
             centres[k], size(text), others=np.delete(centres, k, 0), taken=taken, frame=frame
         )
@@ -320,7 +318,7 @@ def _place(axes: Axes, panels: Sequence[_Panel]) -> None:
         if tied:
             corner = np.clip(centres[k], box[:2], box[2:]) / scale
             ends = np.array([point.centre, axes.transData.inverted().transform(corner)])
-            axes.plot(*ends.T, color=colour, lw=0.7, zorder=2)
+            mark(axes.plot(*ends.T, color=colour, lw=0.7, zorder=2), point.label)
 
     for panel in panels:
         if panel.line is None:
@@ -332,7 +330,7 @@ def _place(axes: Axes, panels: Sequence[_Panel]) -> None:
             xycoords=("axes fraction", "data"),
             xytext=(0, 0),
             textcoords="offset points",
-            color="#6E6E6E" if panel.hollow else _INK,
+            color="#6E6E6E" if panel.hollow else INK,
             fontsize="small",
             style="italic",
             annotation_clip=False,
@@ -353,7 +351,7 @@ def _boxes(axes: Axes, panel: _Panel, scale: float) -> labels.Boxes:
 
     for point in panel.points:
         x, y = point.centre
-        add((x, y), (x, y), _SIZE / 2 + 1.5)
+        add((x, y), (x, y), SIZE / 2 + 1.5)
         if point.omega.has_interval:
             add((point.omega.low, y), (point.omega.high, y), 3.0)
         if point.performance.has_interval:

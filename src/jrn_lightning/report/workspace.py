@@ -20,7 +20,7 @@ from wandb_workspaces import expr
 from wandb_workspaces.workspaces import internal
 
 from jrn_lightning.keys import JOINT, UNTOUCHED
-from jrn_lightning.report.figures import look
+from jrn_lightning.report.style import look
 from jrn_lightning.report.summary import Summary
 from jrn_lightning.report.wandb import STEP
 
