@@ -9,10 +9,59 @@ import pytest
 from rich.console import Console
 
 from jrn_lightning.report.answer import answer, terminal
-from jrn_lightning.report.findings import Findings
-from jrn_lightning.report.summary import Column, summarize
+from jrn_lightning.report.findings import Findings, empty
+from jrn_lightning.report.summary import summarize
 from tests.report import fakes
-from tests.report.fake_findings import estimate, findings, frame, without
+
+# What the source really adds; intervals reach 0.3 to either side.
+TO_SEMANTIC = {"cat60": 0.6, "sum60": 0.9, "cat10": 0.5, "cat5": 0.2, "cat1": 0.1}
+TO_DEPTH = {"cat60": 0.1, "sum60": 0.2, "cat10": 0.3, "cat5": -0.7, "cat1": 0.0}
+PARTS = ("effects", "differences", "mute_values", "peaks")
+
+
+def estimate(value: float, half: float = 0.3) -> dict[str, float]:
+    """The value with an interval, and a p that agrees with it."""
+    p = 0.001 if abs(value) > half else 0.6
+    return {"value": value, "low": value - half, "high": value + half, "p": p, "p_holm": p}
+
+
+def put(frame: pd.DataFrame, value: float, **where: str) -> None:
+    """Give the rows that ``where`` describes this value."""
+    chosen = pd.Series(True, index=frame.index)
+    for column, wanted in where.items():
+        chosen &= frame[column] == wanted
+    assert chosen.any()
+    known = {key: number for key, number in estimate(value).items() if key in frame}
+    frame.loc[chosen, list(known)] = list(known.values())
+
+
+def findings(folder: Path, *, controls: bool = True, mute_values: bool = True) -> Findings:
+    """The made-up sweep, with numbers that are easily recognised."""
+    found = fakes.findings(folder, without=() if mute_values else ("mute_values",))
+    effects = found.effects
+    for source, target, gains in (
+        ("depth", "semantic", TO_SEMANTIC),
+        ("semantic", "depth", TO_DEPTH),
+    ):
+        for arch, gain in gains.items():
+            way = {"arch": arch, "source": source, "target": target}
+            whole = fakes.ARCHITECTURES[arch][f"omega/{source}->{target}"]
+            for effect, value in (("omega", whole), ("gain", gain), ("breakage", whole - gain)):
+                put(effects, value, **way, effect=effect)
+    means = {}
+    for target in found.summary.primary:
+        rows = effects[(effects["effect"] == "improvement") & (effects["target"] == target)]
+        means[target] = dict(zip(rows["arch"], rows["value"], strict=True))
+        for arch, value in means[target].items():
+            put(effects, value, arch=arch, target=target, effect="improvement")
+    pairs = found.differences[found.differences["effect"] == "performance"]
+    for index, row in pairs.iterrows():
+        value = means[row["target"]][row["first"]] - means[row["target"]][row["second"]]
+        found.differences.loc[index, list(estimate(value))] = list(estimate(value).values())
+    if not controls:
+        effects = effects[effects["effect"].isin(["improvement", "omega"])].copy()
+    peaks = found.peaks.assign(p=float("nan"), verdict="too few points")
+    return replace(found, effects=effects, peaks=peaks)
 
 
 @pytest.fixture
@@ -69,7 +118,8 @@ def test_without_controls_omega_comes_with_the_gentlest_mute_value(tmp_path: Pat
     sentences = answer(findings(tmp_path / "nyu", controls=False))
     told = line(sentences, "depth → semantic: used, gain not measured")
     assert "ω is +9.61 [+9.31, +9.91] points of mIoU (cat60)" in told
-    assert "+2.40 [+2.10, +2.70] with the gentlest mute value, mean_map" in told
+    # 0.45 of it, and an interval of a tenth
+    assert f"+{0.45 * 9.61:.2f} [+3.36, +5.29] with the gentlest mute value, mean_map" in told
     assert "may be damage" in told
     assert "helps" not in told
     assert "experiment=gain" in line(sentences, "To be surer")
@@ -77,8 +127,7 @@ def test_without_controls_omega_comes_with_the_gentlest_mute_value(tmp_path: Pat
 
 def test_use_that_a_gentle_mute_value_does_not_show_is_doubtful(tmp_path: Path) -> None:
     found = findings(tmp_path / "nyu", controls=False)
-    gentle = found.mute_values["mute_value"] == "mean_map"
-    found.mute_values.loc[gentle, ["value", "low", "high"]] = [0.1, -0.2, 0.4]
+    put(found.mute_values, 0.1, mute_value="mean_map")
     assert "use not told from noise" in line(answer(found), "depth → semantic")
 
 
@@ -95,8 +144,7 @@ def test_without_controls_damage_is_what_falls_below_the_untouched_input(tmp_pat
     told = line(answer(found), "Damage done by muting: muted networks fall below")
     # cat1: A(joint) - A(input) = 63.91 - 63.73, ω = 21.5
     assert f"depth → semantic in 5 of 5 architectures, by up to {21.5 - 0.18:.2f} (cat1)" in told
-    effects = found.effects
-    effects.loc[effects["effect"] == "omega", "value"] = -5.0
+    put(found.effects, -5, effect="omega")
     assert "no muted network falls below" in line(answer(found), "Damage done by muting")
 
 
@@ -106,17 +154,15 @@ def test_refinement_and_the_best_architecture(found: Findings) -> None:
     assert "(not told from sum60, cat10, cat5 and cat1)" in told
     assert "semantic improves, sure in 4 of 5 architectures, best cat60 +1.58" in told
     assert "(better than cat5 and cat1, not told from sum60 and cat10)" in told
-    effects = found.effects
-    rows = (effects["effect"] == "improvement") & (effects["target"] == "depth")
-    effects.loc[rows, list(estimate(-1))] = list(estimate(-1).values())
+    put(found.effects, -1, effect="improvement", target="depth")
     assert "depth becomes worse" in line(answer(found), "Refinement")
 
 
 def test_a_peak_is_told_where_it_was_tested(found: Findings) -> None:
     assert not any("too few points" in s for s in answer(found))
-    found.peaks.loc[0, ["p", "verdict"]] = [0.01, "an optimum in between, at ω = 1.2"]
+    found.peaks.loc[0, ["p", "verdict"]] = [0.01, "an optimum in between, at ω = 1.2."]
     told = line(answer(found), "A over ω, ")
-    assert "an optimum in between, at ω = 1.2" in told
+    assert told.endswith("an optimum in between, at ω = 1.2.")
 
 
 def test_what_to_run_next(tmp_path: Path) -> None:
@@ -130,9 +176,9 @@ def test_what_to_run_next(tmp_path: Path) -> None:
 
 
 def test_missing_parts_leave_their_sentences_out(found: Findings) -> None:
-    nothing = without(found, "effects", "differences", "mute_values", "peaks")
+    nothing = replace(found, **{name: empty(name) for name in PARTS})  # type: ignore[arg-type]
     assert [s.split(":")[0] for s in answer(nothing)] == ["To be surer"]
-    alone = without(found, "differences")
+    alone = replace(found, differences=empty("differences"))
     assert "told from" not in line(answer(alone), "Refinement").replace("told from noise", "")
 
 
@@ -144,27 +190,15 @@ def test_no_finished_job_is_no_answer(tmp_path: Path) -> None:
     assert answer(Findings(summarize(jobs))) == ["No job has finished yet: there is no answer."]
 
 
-def test_three_modalities_with_names_of_their_own(found: Findings) -> None:
-    names = ("normals", "albedo", "flow")
-    primary = {name: Column(name, "error", "err", False, 1.0) for name in names}
-    effects = []
-    for target in names:
-        for arch in ("one", "two"):
-            row = {"arch": arch, "seeds": 5, "target": target, "measure": "error"}
-            effects.append({**row, "effect": "improvement", "source": "", **estimate(1.0)})
-            for source in names:
-                if source != target:
-                    gain = estimate(2.0 if source == "flow" else 0.0)
-                    effects.append({**row, "effect": "gain", "source": source, **gain})
-    other = replace(
-        without(found, "differences", "peaks", "mute_values"),
-        summary=replace(found.summary, primary=primary),
-        effects=frame("effects", effects),
-    )
-    sentences = answer(other)
-    told = line(sentences, "albedo → normals: no gain")
-    assert "flow → normals: helps, most under one: +2.00 [+1.70, +2.30] in −err" in told
-    assert len([s for s in sentences if " → " in s]) == 3
+def test_three_modalities(tmp_path: Path) -> None:
+    found = fakes.findings(tmp_path / "nyu", third=True)
+    put(found.effects, 0.0, effect="gain")
+    put(found.effects, 2.0, effect="gain", source=fakes.THIRD)
+    sentences = answer(found)
+    told = line(sentences, "semantic → depth: no gain")
+    assert "albedo → depth: helps, most under cat60: +2.00 [+1.70, +2.30] in −100" in told
+    assert "depth → albedo: no gain" in line(sentences, "depth → albedo")
+    assert len([s for s in sentences if " → " in s.split(":")[0]]) == 3 + 1  # and the peaks
 
 
 def test_a_value_without_an_interval_has_no_brackets(found: Findings) -> None:

@@ -195,7 +195,7 @@ def _peaks(findings: Findings) -> str:
     """Where A is largest over ω, of the directions in which that could be tested."""
     tested = findings.peaks[findings.peaks["p"].notna()]
     return _sentence(
-        f"A over ω, {row['source']} → {row['target']}: {row['verdict']}"
+        f"A over ω, {row['source']} → {row['target']}: {str(row['verdict']).rstrip('.')}"
         for _, row in tested.iterrows()
     )
 
