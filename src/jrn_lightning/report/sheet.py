@@ -170,7 +170,7 @@ def sheet(
             text(head, left, _HEAD - 0.04, 8, color=_INK)
             for row, frame in enumerate(frames):
                 top = _HEAD + _LINE + row * (_LINE + map_height)
-                picture = _reduced(draw(frame), pixels)
+                picture = reduced(draw(frame), pixels)
                 # Pixel by pixel: drawn in axes, they would be resampled once more.
                 figure.figimage(
                     picture, round(left * DPI), round((height - top) * DPI) - pixels[1], zorder=1
@@ -228,7 +228,7 @@ def _groups(
     return groups
 
 
-def _reduced(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def reduced(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """A picture ``(H, W, 3)`` at ``size`` (width, height), averaged where it shrinks."""
     large = picture.shape[1] > size[0]
     # Pillow widens the filter as it shrinks, so that this averages, without the jumps of a box.

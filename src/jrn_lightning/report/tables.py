@@ -49,7 +49,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
     """One table: a head of (label, unit or direction) for each column, and the rows."""
 
     title: str
@@ -80,7 +80,7 @@ def terminal(summary: Summary) -> RenderableType:
             cells = [_terminal_cell(cell) for cell in row.cells]
             table.add_row(label, *cells, style="dim" if published else "")
         parts += [Text(section.title, style="bold underline"), table, Text()]
-    parts += [Text(line, style="dim") for line in _notes(summary)]
+    parts += [Text(line, style="dim") for line in notes(summary)]
     for job, status, what in summary.problems:
         parts.append(Text(f"{status}: {job}" + (f": {what}" if what else ""), style="red"))
     parts += [Text(f"warning: {job}: {text}", style="yellow") for job, text in summary.warnings]
@@ -106,7 +106,7 @@ def markdown(summary: Summary, figures: Mapping[str, str] | None = None) -> str:
         lines.append("")
     for caption, path in (figures or {}).items():
         lines += [f"![{caption}]({path})", ""]
-    lines += [f"- {note}" for note in _notes(summary)] + [""]
+    lines += [f"- {note}" for note in notes(summary)] + [""]
     if summary.problems:
         lines += ["## Jobs that are not finished", ""]
         lines += [markdown_row(["job", "status", "what happened"]), markdown_row([":--"] * 3)]
@@ -147,6 +147,17 @@ def csv(summary: Summary) -> str:
     return str(frame(summary).to_csv(index=False))
 
 
+def measures(summary: Summary, modality: str, *, in_table: bool) -> Section:
+    """The columns of the paper's Table I of one modality, or all its other measures."""
+    shown = [c for c in summary.columns[modality] if c.in_table == in_table]
+    return _performance(summary, modality, shown, _low_to_high)
+
+
+def influence(summary: Summary) -> Section:
+    """Improvement over the untouched input and ω, of every architecture."""
+    return _influence(summary)
+
+
 # -- what the tables hold ----------------------------------------------------------------------
 
 _Interval = Callable[[Value, int], str]
@@ -154,10 +165,10 @@ _Interval = Callable[[Value, int], str]
 
 def _sections(
     summary: Summary, show: Callable[[Column], bool], interval: _Interval
-) -> Iterator[_Section]:
+) -> Iterator[Section]:
     """A table of measures for each modality, then one of improvement and influence."""
     if not summary.columns:
-        yield _Section("No job has finished yet", [], [_ours(r) for r in _rows(summary)[1:]])
+        yield Section("No job has finished yet", [], [_ours(r) for r in _rows(summary)[1:]])
         return
     for modality, columns in summary.columns.items():
         shown = [column for column in columns if show(column)]
@@ -167,7 +178,7 @@ def _sections(
 
 def _performance(
     summary: Summary, modality: str, columns: Sequence[Column], interval: _Interval
-) -> _Section:
+) -> Section:
     best = {column.key: _best(summary.architectures, column) for column in columns}
 
     def cell(row: pd.Series, column: Column) -> _Cell:
@@ -190,10 +201,10 @@ def _performance(
         cells = tuple(published_cell(row, column) for column in columns)
         if any(cell.text != NOTHING for cell in cells):
             rows.append(_Row(row["arch"], cells=cells, published=row["source"]))
-    return _Section(modality, [column.header for column in columns], rows)
+    return Section(modality, [column.header for column in columns], rows)
 
 
-def _influence(summary: Summary) -> _Section:
+def _influence(summary: Summary) -> Section:
     """Improvement over the input, and ω: both in units of A, so that positive is good."""
     heads, names = [], []
     for column in summary.primary.values():
@@ -213,10 +224,11 @@ def _influence(summary: Summary) -> _Section:
     for _, row in summary.published.iterrows():
         if any(cell.text != NOTHING for cell in cells(row)):
             rows.append(_Row(row["arch"], cells=cells(row), published=row["source"]))
-    return _Section("improvement over the input, and influence", heads, rows)
+    return Section("improvement over the input, and influence", heads, rows)
 
 
-def _notes(summary: Summary) -> list[str]:
+def notes(summary: Summary) -> list[str]:
+    """What has to be said below the tables."""
     if not summary.columns:
         return []
     units = "; ".join(f"{c.modality}: {c.performance_label}" for c in summary.primary.values())

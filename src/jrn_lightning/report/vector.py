@@ -28,7 +28,8 @@ VARIABLES = {
     "#000000": "ink",
 }
 _COLOURS = {colour.lower(): f"var(--{name}, {colour})" for colour, name in VARIABLES.items()}
-_FONT = re.compile(r"font: ([^;]*?)([\d.]+px) [^;]*")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
+_FAMILY = re.compile(r"font-family:[^;]*;? ?")
 
 
 def svg(figure: Figure, name: str, alt: str) -> str:
@@ -85,28 +86,8 @@ def _adapt(element: ElementTree.Element, ids: str) -> None:
             element.set("href", f"#{ids}-{value[1:]}")
         elif "url(#" in value:
             element.set(key, value.replace("url(#", f"url(#{ids}-"))
-    # Colours are presentation attributes in some elements, and part of the style in others.
-    for key in ("style", "fill", "stroke"):
-        value = element.get(key)
-        if value is None:
-            continue
-        value = re.sub(r"#[0-9a-fA-F]{6}", lambda m: _COLOURS.get(m[0].lower(), m[0]), value)
-        if key == "style":
-            element.set(key, _FONT.sub(_font, value))
-        elif value.startswith("var("):  # only a style may hold a variable
-            del element.attrib[key]
-            element.set("style", f"{key}: {value}; {element.get('style', '')}")
-        else:
-            element.set(key, value)
-
-
-def _font(found: re.Match[str]) -> str:
-    """Size, weight and slant without a family, which the page decides."""
-    words = found[1].split()
-    parts = [f"font-size: {found[2]}"]
-    for word in words:
-        if word in ("italic", "oblique"):
-            parts.append("font-style: italic")
-        elif word == "bold" or word.isdigit():
-            parts.append(f"font-weight: {word}")
-    return "; ".join(parts)
+    style = element.get("style")
+    if style is not None:
+        style = _FAMILY.sub("", style)
+        style = _COLOUR.sub(lambda m: _COLOURS.get(m[0].lower(), m[0]), style)
+        element.set("style", style)
