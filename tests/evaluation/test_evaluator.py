@@ -307,6 +307,11 @@ def test_a_modality_whose_truth_is_no_prediction_is_named(batch: Batch) -> None:
     albedo = Reflectance("albedo")
     with pytest.raises(ConfigError, match=r"evaluation\.ladder.*'albedo'.*Modality\.ideal"):
         ideal_input(albedo, torch.rand(B, 2, *FRAME), torch.rand(B, *TRUTH))
+    # Told before anything is trained, and only where there is a ladder.
+    with pytest.raises(ConfigError, match="'albedo'"):
+        Evaluator({**MODALITIES, "albedo": albedo}, noise=NOISE)
+    Evaluator({**MODALITIES, "albedo": albedo})
+    Evaluator({**MODALITIES, "albedo": albedo}, noise=NOISE, mutable=())
 
 
 # -- the grid of protocols -------------------------------------------------------------------------

@@ -323,20 +323,6 @@ def test_dead_stems_reach_the_record(
     assert any("stem depth at 1/2" in text for text in results["warnings"])
 
 
-def test_partners_are_of_another_scene_and_each_is_used_once() -> None:
-    scenes = ["a", "a", "b", "b", "b", "c", "c", "d"]
-    for seed in range(20):
-        partner = jobs.partners(scenes, seed)
-        assert sorted(partner) == list(range(len(scenes)))
-        assert all(scenes[i] != scenes[j] for i, j in enumerate(partner))
-    one_large = ["a"] * 5 + ["b", "c", "c"]
-    for seed in range(20):
-        partner = jobs.partners(one_large, seed)
-        assert all(one_large[i] != one_large[j] for i, j in enumerate(partner) if i >= 5)
-    with pytest.raises(ConfigError, match="at least two"):
-        jobs.partners(["a"], 0)
-
-
 def test_frames_without_a_common_truth_are_skipped_and_counted(tmp_path: Path) -> None:
     path = write_small_cache(tmp_path / "cache.h5", train=10)
     blank = tmp_path / "blank.h5"
