@@ -19,7 +19,7 @@ from benchmarks.machine import limits
 from benchmarks.options import Options
 from benchmarks.timing import Row
 
-PARTS = ("training", "testing", "reading", "resampling", "sweep")
+PARTS = ("training", "testing", "reading", "resampling", "analysing", "sweep")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Benchmarks
 

@@ -98,7 +98,7 @@ def _memory_rows(path: Path) -> list[Row]:
 Memory = tuple[float, float]
 
 
-def _peak(*, reset: bool = False) -> float:
+def peak(*, reset: bool = False) -> float:
     """The most memory that this process has held, in bytes (Linux); ``reset``: from now on."""
     if reset:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -111,19 +111,19 @@ def _peak(*, reset: bool = False) -> float:
 def load_split(path: Path) -> Memory:
     """Peak memory that loading the training split adds, and the size of what it keeps."""
     data = CacheDataModule(path, val_fraction=0)
-    before = _peak(reset=True)
+    before = peak(reset=True)
     data.setup("fit")
     assert data.train is not None
-    return _peak() - before, data.train.nbytes
+    return peak() - before, data.train.nbytes
 
 
 def read_split(path: Path) -> Memory:
     """Peak memory that reading every sample adds, and the size of one."""
     with PredictionCache(path) as cache:
         split = cache.split(keys.TRAIN)
-        before, size = _peak(reset=True), 0
+        before, size = peak(reset=True), 0
         for i in range(len(split)):
             maps = [split.prediction(m, i) for m in cache.modalities]
             maps += [split.target(m, i) for m in cache.modalities]
             size = sum(x.nbytes for x in maps)
-        return _peak() - before, size
+        return peak() - before, size

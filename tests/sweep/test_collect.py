@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.records import write_job, write_sweep
 from jrn_lightning.errors import RecordError
 from jrn_lightning.sweep import record
 from jrn_lightning.sweep.collect import collect
@@ -97,6 +98,57 @@ def test_damaged_statistics_are_named_and_left_out(
     assert comparison.jobs[0].status is Status.DAMAGED
     assert len(comparison.finished) == 1
     assert "statistics.h5" in comparison.problems[0]
+
+
+def test_controls_are_no_rows_and_are_matched_by_architecture_seed_and_what_they_miss(
+    tmp_path: Path,
+) -> None:
+    sweep = write_sweep(tmp_path, architectures=("cat5",), seeds=2, images=6, parts=(record.MAIN,))
+    plan(sweep, ["cat5/seed0", "cat5,recipe.muted=[depth]/seed2"])
+    comparison = collect(sweep)
+    assert list(comparison.table()["arch"]) == ["input", "cat5", "cat5"]
+    assert list(comparison.by_architecture()["arch"]) == ["input", "cat5"]
+    assert not comparison.problems
+    assert {(c.arch, c.muted) for c in comparison.controls} == {
+        ("cat5", ("depth",)),
+        ("cat5", ("semantic",)),
+    }
+    second = comparison.groups["cat5"][1]
+    control = comparison.control(second, ["semantic"])
+    assert control is not None
+    assert control.folder == sweep / "cat5,recipe.muted=[semantic]" / "seed1"
+    assert comparison.control(second, ["depth", "semantic"]) is None
+    # The planned control has not run: no row, but the sweep is not at its end.
+    assert not comparison.complete
+    shutil.rmtree(control.folder)
+    assert collect(sweep).control(second, ["semantic"]) is None
+
+
+def test_a_foreign_job_that_comes_first_does_not_turn_the_others_out(tmp_path: Path) -> None:
+    sweep = write_sweep(
+        tmp_path, architectures=("cat5",), seeds=3, images=6, controls=False, parts=(record.MAIN,)
+    )
+    write_job(sweep, "cat1", 0, images=7, parts=(record.MAIN,))
+    comparison = collect(sweep)
+    assert [job.arch for job in comparison.jobs] == ["cat1", "cat5", "cat5", "cat5"]
+    assert [job.arch for job in comparison.finished] == ["cat5"] * 3
+    assert "cat1/seed0: left out: made from another cache" in comparison.problems[0]
+
+
+def test_a_network_counts_once(tmp_path: Path) -> None:
+    sweep = write_sweep(
+        tmp_path, architectures=("cat5",), seeds=1, images=6, controls=False, parts=(record.MAIN,)
+    )
+    shutil.copytree(sweep / "cat5", sweep / "cat5,recipe.muted=[]")
+    comparison = collect(sweep)
+    assert len(comparison.finished) == 1
+    assert "the same network as" in comparison.problems[0]
+
+
+def test_seeds_are_in_order_of_their_numbers(tmp_path: Path) -> None:
+    for seed in (2, 10, 0):
+        write_job(tmp_path, "cat5", seed, images=6, parts=(record.MAIN,))
+    assert [job.seed for job in collect(tmp_path).groups["cat5"]] == [0, 2, 10]
 
 
 def test_a_plan_is_kept_when_more_is_planned(tmp_path: Path) -> None:

@@ -45,8 +45,9 @@ class Bootstrap:
     def sums(self, statistics: Array) -> Array:
         """Statistics ``(N, ..., D)`` summed over each resample: ``(R, ..., D)``."""
         flat = statistics.reshape(len(statistics), -1)
-        by_cluster = np.zeros((self.counts.shape[1], flat.shape[1]))
-        np.add.at(by_cluster, self.cluster, flat)
+        order = np.argsort(self.cluster, kind="stable")
+        starts = np.searchsorted(self.cluster[order], np.arange(self.counts.shape[1]))
+        by_cluster = np.add.reduceat(flat[order], starts, axis=0)
         return (self.counts @ by_cluster).reshape(-1, *statistics.shape[1:])
 
     def means(self, values: Array) -> Array:
