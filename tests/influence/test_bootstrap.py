@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from jrn_lightning.influence import Bootstrap, interval, over_seeds
+from jrn_lightning.influence import Bootstrap, interval
 from jrn_lightning.modalities import Depth, Semantic
 
 Array = NDArray[np.float64]
@@ -161,28 +161,3 @@ def test_intervals_cover_what_they_promise_when_scenes_are_kept_whole() -> None:
     # Of 40 scenes a percentile interval covers 94 %: it knows nothing of Student's t.
     assert hits["scene"] / trials == pytest.approx(0.94, abs=0.03)
     assert hits["image"] / trials < 0.75
-
-
-def test_one_seed_is_left_as_it_is() -> None:
-    values = np.random.default_rng(0).normal(size=(1, 50, 3))
-    assert (over_seeds(values, 0) == values[0]).all()
-
-
-def test_seeds_are_drawn_with_replacement_and_averaged() -> None:
-    """Of two seeds: the first, the second or their mean, 1 : 1 : 2."""
-    values = np.stack([np.zeros((8000, 2)), np.ones((8000, 2))])
-    found = over_seeds(values, 3)
-    assert (found[:, 0] == found[:, 1]).all()  # one draw for everything of a resample
-    shares = [float(np.mean(found[:, 0] == v)) for v in (0, 0.5, 1)]
-    assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
-    assert (over_seeds(values, 3) == found).all()
-    assert (over_seeds(values, 4) != found).any()
-
-
-def test_each_draw_averages_values_of_its_own_resample() -> None:
-    values = np.random.default_rng(0).normal(size=(3, 100))
-    found = over_seeds(values, 0)
-    choices = np.stack(
-        [values[[i, j, k]].mean(0) for i in range(3) for j in range(3) for k in range(3)]
-    )
-    assert np.isclose(choices, found).any(0).all()

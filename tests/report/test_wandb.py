@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import wandb as client
+from matplotlib.figure import Figure
 from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -21,6 +22,8 @@ import jrn_lightning.report
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities import Depth
 from jrn_lightning.report import wandb
+from jrn_lightning.report.answer import answer
+from jrn_lightning.report.findings import COLUMNS
 from jrn_lightning.report.maps import Frame, panel
 from jrn_lightning.report.summary import summarize
 from tests.report import fakes, wandb_records
@@ -188,7 +191,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Records:
     folder = tmp_path_factory.mktemp("sweep") / "nyu"
     comparison = fakes.comparison(folder)
     first = wandb.log_report(summarize(comparison, with_published=False), folder)
-    second = wandb.log_report(summarize(comparison), folder)
+    found = fakes.findings(folder, without=("ladder",))
+    figure = Figure()
+    second = wandb.log_report(
+        summarize(comparison), folder, findings=found, figures={"mute values/a": figure}
+    )
     assert first.startswith("offline, upload with: wandb sync ")
     assert first != second
     (records,) = wandb_records.read_all(folder)  # the second took the place of the first
@@ -222,6 +229,46 @@ def test_the_comparison_is_a_table(report: Records) -> None:
     published = next(r for r in rows if r["kind"] == "published" and r["architecture"] == "cat10")
     assert published["omega_semantic_to_depth"] == 4.93
     assert published["A_depth"] == pytest.approx(-12.5)
+
+
+def test_the_answer_is_a_table_of_sentences(report: Records, tmp_path: Path) -> None:
+    sentences = [row["answer"] for row in report.table("answer")]
+    assert sentences == answer(fakes.findings(tmp_path / "nyu"))
+    assert sentences[0].startswith("semantic → depth: helps")
+
+
+@pytest.mark.parametrize("name", wandb.FRAMES)
+def test_findings_are_tables_with_their_intervals(
+    report: Records, tmp_path: Path, name: str
+) -> None:
+    if name == "ladder":  # has no rows
+        assert not any("ladder" in key for row in report.history for key in row)
+        return
+    expected = getattr(fakes.findings(tmp_path / "nyu"), name)
+    rows = report.table(f"findings/{name}")
+    assert len(rows) == len(expected)
+    known = [column for column in COLUMNS[name] if expected[column].notna().any()]
+    assert list(rows[0]) == known
+    for key in ("value", "low", "high"):
+        if key in known:
+            assert [row[key] for row in rows] == pytest.approx(list(expected[key]))
+
+
+def test_gain_and_breakage_are_in_the_summary(report: Records, tmp_path: Path) -> None:
+    table = {
+        (row["effect"], row["source"], row["target"], row["arch"]): row["value"]
+        for row in report.table("findings/effects")
+    }
+    for effect in ("gain", "breakage"):
+        for arch in fakes.ARCHITECTURES:
+            expected = table[effect, "depth", "semantic", arch]
+            found = report.summary[f"{effect}/depth_to_semantic/{arch}"]
+            assert found == pytest.approx(expected)
+
+
+def test_further_figures_are_pictures(report: Records) -> None:
+    with Image.open(report.picture("figures/mute values/a")) as picture:
+        assert picture.width > 100
 
 
 def test_failed_and_missing_jobs_are_in_the_report(report: Records) -> None:
@@ -277,12 +324,19 @@ def test_online_panels_are_saved_beside_the_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, online: None
 ) -> None:
     module = types.ModuleType("workspace")
-    module.build = lambda summary, **where: (summary, where)  # type: ignore[attr-defined]
-    module.save = lambda built: f"of {built[0].name}, {built[1]}"  # type: ignore[attr-defined]
+    built = []
+    module.build = lambda *a, **k: built.append((a, k))  # type: ignore[attr-defined]
+    module.save = lambda _: "over there"  # type: ignore[attr-defined]
     replace_workspace(monkeypatch, module)
-    assert wandb.log_report(summarize(fakes.comparison(tmp_path)), tmp_path, project="mine") == (
-        "https://wandb.test/me/run, panels: of nyu, {'entity': 'me', 'project': 'mine'}"
+    found = fakes.findings(tmp_path)
+    where = wandb.log_report(
+        found.summary, tmp_path, project="mine", findings=found, figures={"one": Figure()}
     )
+    assert where == "https://wandb.test/me/run, panels: over there"
+    (((summary,), asked),) = built
+    assert summary is found.summary
+    assert (asked["entity"], asked["project"], asked["findings"]) == ("me", "mine", found)
+    assert list(asked["figures"]) == ["one"]
 
 
 def test_panels_that_cannot_be_saved_do_not_cost_the_report(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import wandb as client
+from matplotlib.figure import Figure
 
 from jrn_lightning.report import wandb
 from jrn_lightning.report.summary import Column, Summary, omega, summarize
@@ -90,6 +91,49 @@ def test_the_answer_comes_first(summary: Summary) -> None:
         "figure7/semantic_to_depth",
     ]
     assert comparer["viewType"] == "Run Comparer"
+
+
+def test_findings_come_after_the_answer(summary: Summary, tmp_path: Path) -> None:
+    findings = fakes.findings(tmp_path / "nyu", without=("ladder",))
+    built = workspace.build(
+        summary, entity="me", project="mine", findings=findings, figures=["mute_values/a", "b"]
+    )
+    found = panels(section_of(built._spec["spec"]))
+    assert list(found) == [
+        "The answer",
+        "Gain and breakage",
+        "Findings",
+        "Influence",
+        "Performance",
+        "Training",
+        "Examples",
+    ]
+    assert table_of(found["The answer"][0]) == "answer"
+    assert [bar["config"]["metrics"] for bar in found["Gain and breakage"]] == [
+        [f"{effect}/{pair}/{arch}" for arch in fakes.ARCHITECTURES]
+        for pair in ("depth_to_semantic", "semantic_to_depth")
+        for effect in ("gain", "breakage")
+    ]
+    assert [bar["config"]["chartTitle"] for bar in found["Gain and breakage"]][:2] == [
+        "Gain: Influence of depth on semantic",
+        "Breakage: Influence of depth on semantic",
+    ]
+    figures, *frames = found["Findings"]
+    assert figures["config"]["mediaKeys"] == ["figures/mute_values/a", "figures/b"]
+    expected = [f"findings/{name}" for name in wandb.FRAMES if name != "ladder"]
+    assert [table_of(panel) for panel in frames] == expected
+
+
+def test_without_controls_there_is_no_gain_to_show(summary: Summary, tmp_path: Path) -> None:
+    findings = fakes.findings(tmp_path / "nyu")
+    effects = findings.effects[findings.effects["effect"] == "omega"]
+    built = workspace.build(
+        summary,
+        entity="me",
+        project="mine",
+        findings=dataclasses.replace(findings, effects=effects),
+    )
+    assert "Gain and breakage" not in panels(section_of(built._spec["spec"]))
 
 
 def test_bars_stand_for_architectures(summary: Summary) -> None:
@@ -187,7 +231,9 @@ def real(
         "data.val_fraction=0.25",
     )
     summary = summarize(collect(sweep))
-    wandb.log_report(summary, sweep)
+    # The made-up findings of this sweep: what is logged has the names that the panels ask for.
+    findings = fakes.findings(sweep)
+    wandb.log_report(summary, sweep, findings=findings, figures={"one": Figure()})
     (run,) = wandb_records.read_all(folder)
     (report,) = wandb_records.read_all(sweep)
     return summary, run, report
@@ -197,10 +243,17 @@ def test_every_name_is_one_that_a_job_or_report_logs(
     real: tuple[Summary, Records, Records],
 ) -> None:
     summary, run, report = real
+    view = workspace.build(
+        summary,
+        entity="me",
+        project="mine",
+        findings=fakes.findings(report.folder),
+        figures=["one"],
+    )
     logged = {*run.summary, *report.summary}
     for row in (*run.history, *report.history):
         logged |= {name.removesuffix("._type") for name in row}
-    missing = set(logged_names(specification(summary))) - logged
+    missing = set(logged_names(section_of(view._spec["spec"]))) - logged
     assert not missing
 
 

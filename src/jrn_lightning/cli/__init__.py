@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from jrn_lightning.cli import cache, compare, predict, report
+from jrn_lightning.cli import audit, cache, compare, predict, report
 from jrn_lightning.errors import JRNError
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ def _options(
         import_plugins(plugin)
 
 
-for _commands in (cache, compare, predict, report):
+for _commands in (audit, cache, compare, predict, report):
     _commands.register(app)
 
 

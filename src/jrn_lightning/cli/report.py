@@ -45,16 +45,18 @@ def report(
         str | None, typer.Option(help="W&B user or team.", show_default=False)
     ] = None,
 ) -> None:
-    """Compare the jobs of a sweep: print the tables, write them and the figures into DIR.
+    """Compare the jobs of a sweep: print answer and tables, write tables and figures into DIR.
 
     Works at any time: jobs that failed or have not run yet are shown as such.
     """
     from rich.console import Console
 
     from jrn_lightning.errors import RecordError
-    from jrn_lightning.report import files, tables
+    from jrn_lightning.report import answer, files, tables
     from jrn_lightning.report.summary import summarize
+    from jrn_lightning.sweep.analysis import analyse
     from jrn_lightning.sweep.collect import collect
+    from jrn_lightning.sweep.comparison import ANSWER, log_findings
 
     console = Console()
     progress = Console(stderr=True)
@@ -63,6 +65,9 @@ def report(
         summary = summarize(
             comparison, protocol=protocol, pooling=pooling, with_published=published
         )
+        findings = analyse(comparison, summary, parts=None if wandb else ANSWER)
+    console.print(answer.terminal(answer.answer(findings)))
+    console.print()
     console.print(tables.terminal(summary))
     console.print()
     with progress.status("Writing tables and figures"):
@@ -86,10 +91,8 @@ def report(
         path = write_page(comparison, findings, out or sweep, answer=answer(findings), bar=bar)
         console.print(f"written: {path}", soft_wrap=True, highlight=False)
     if wandb:
-        # W&B takes a while to import.
-        from jrn_lightning.report.wandb import PROJECT, log_report
-
+        options = {"project": project} if project else {}
         with progress.status("Writing to W&B"):
-            where = log_report(summary, sweep, project=project or PROJECT, entity=entity)
+            where = log_findings(findings, sweep, entity=entity, **options)
         console.print(f"W&B: {where}", soft_wrap=True, highlight=False)
     console.print(f"{summary.finished} of {len(summary.jobs)} jobs are finished.", highlight=False)

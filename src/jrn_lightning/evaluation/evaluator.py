@@ -27,6 +27,8 @@ LADDER = "ladder"  # each modality from truth to nothing; per protocol
 GRID = "protocols"  # the main setups; per crop and convention
 PARTS = (MAIN, STRATA, MUTE_VALUES, LADDER, GRID)
 
+USUAL = "usual"  # the grid's convention where a modality has no other
+
 #: rungs of the ladder: share of truth (positive) or of noise (negative) in the prediction
 TRUTH, NOTHING = "truth", "nothing"
 RUNGS: Mapping[str, float] = {
@@ -206,7 +208,7 @@ class Evaluator:
     def _conventions(self) -> list[str]:
         """The modalities' own, after the usual one."""
         names = [c for m in self.modalities.values() for c in m.conventions]
-        return ["usual", *dict.fromkeys(names)]
+        return [USUAL, *dict.fromkeys(names)]
 
     def _grid(
         self,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities.base import Regions
 
+WHOLE = "full"  # the protocol that leaves nothing out
 PIXELS = "pixels"
 IMAGES = "images"
 #: how a measure is taken over a split: of the sum over all pixels, or as the mean over images
@@ -52,7 +53,7 @@ class Protocol:
 PROTOCOLS = {
     p.name: p
     for p in (
-        Protocol("full"),
+        Protocol(WHOLE),
         # Eigen et al.'s MATLAB 45:471, 41:601 (1-based, inclusive).
         Protocol("eigen", (44, 471, 40, 601)),
         # The region that the network of Eigen and Fergus predicts.

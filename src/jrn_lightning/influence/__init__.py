@@ -1,6 +1,19 @@
 """Influence ω and its uncertainty: NumPy in, NumPy out."""
 
-from jrn_lightning.influence.bootstrap import Bootstrap, interval, over_seeds
+from jrn_lightning.influence.bootstrap import Bootstrap, interval
+from jrn_lightning.influence.distribution import Distribution, Estimate, Sampled
+from jrn_lightning.influence.multiple import holm
+from jrn_lightning.influence.split import halves
 from jrn_lightning.influence.summary import Summary, summarize
 
-__all__ = ["Bootstrap", "Summary", "interval", "over_seeds", "summarize"]
+__all__ = [
+    "Bootstrap",
+    "Distribution",
+    "Estimate",
+    "Sampled",
+    "Summary",
+    "halves",
+    "holm",
+    "interval",
+    "summarize",
+]

@@ -91,16 +91,10 @@ def interval(resampled: Array, level: float = 0.95) -> tuple[Array, Array]:
     return low, high
 
 
-def over_seeds(resampled: Array, seed: int) -> Array:
-    """Second level of the bootstrap: draw seeds with replacement and average them.
-
-    Args:
-        resampled: ``(seeds, R, ...)`` of every seed's network under the *same* image resamples.
-        seed: of the draw.
-
-    Returns:
-        ``(R, ...)``; with one seed, that seed's values.
-    """
-    k, r = resampled.shape[:2]
-    draws = np.random.default_rng(seed).multinomial(k, np.full(k, 1 / k), size=r) / k  # (R, K)
-    return np.asarray(np.einsum("rk,kr...->r...", draws, resampled))
+def mean_known(values: Array) -> Array:
+    """Mean over the first axis of ``(N, ...)``, NaN left out: ``(...)``, NaN where all are."""
+    known = np.isfinite(values)
+    if known.all():
+        return np.asarray(values.mean(0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(known, values, 0.0).sum(0) / known.sum(0))

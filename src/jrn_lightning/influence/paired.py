@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from jrn_lightning.influence.bootstrap import Bootstrap, interval, over_seeds
-from jrn_lightning.influence.summary import Estimate, MeasureLike
-
-Array = NDArray[np.float64]
+from jrn_lightning.influence.bootstrap import Array, Bootstrap
+from jrn_lightning.influence.distribution import Estimate, Sampled
+from jrn_lightning.influence.summary import MeasureLike
 
 
 def paired_difference(
@@ -39,18 +35,5 @@ def paired_difference(
         raise ValueError(f"arrays of {first.shape} and {second.shape} are not paired")
     draw = Bootstrap.draw(clusters, resamples, seed)
 
-    def performance(statistics: Array) -> Array:
-        return measure.performance(measure(statistics))
-
-    point = np.mean(
-        [performance(a.sum(0)) - performance(b.sum(0)) for a, b in _pairs(first, second)]
-    )
-    differences = np.stack(
-        [performance(draw.sums(a)) - performance(draw.sums(b)) for a, b in _pairs(first, second)]
-    )
-    low, high = interval(over_seeds(differences, seed + 1))
-    return Estimate(float(point), float(low), float(high))
-
-
-def _pairs(first: Array, second: Array) -> zip[tuple[Array, Array]]:
-    return zip(first, second, strict=True)
+    a, b = (Sampled.of(x, measure, draw).map(measure.performance) for x in (first, second))
+    return (a - b).over_seeds(seed + 1).estimate()

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jrn_lightning.influence.bootstrap import Bootstrap, interval, over_seeds
+from jrn_lightning.influence.bootstrap import Array, Bootstrap
+from jrn_lightning.influence.distribution import Distribution, Estimate, Sampled
 from jrn_lightning.keys import JOINT, UNTOUCHED, muted
 
-Array = NDArray[np.float64]
+__all__ = ["Estimate", "MeasureLike", "Summary", "summarize"]
 
 
 class MeasureLike(Protocol):
@@ -27,15 +27,6 @@ class MeasureLike(Protocol):
 
     def performance(self, value: Array) -> Array:
         """A: larger is better."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -85,76 +76,47 @@ def summarize(
     """
     draw = Bootstrap.draw(clusters, resamples, seed)
     rows = Summary([], [], [])
-    joint = list(setups).index(JOINT) if JOINT in setups else None
+    index = {name: s for s, name in enumerate(setups)}
     for target, array in statistics.items():
         seeds = array if array.ndim == 5 else array[None]
         # Pooled sums are the same for every measure: one matrix product a seed.
-        sums = [draw.sums(s) for s in seeds]
+        total, sums = seeds.sum(1), np.stack([draw.sums(s) for s in seeds])
         for pooling in poolings:
-            over_images = pooling == "images"
             for measure in measures[target]:
-                point = np.mean([_value(s, measure, over_images) for s in seeds], axis=0)
-                resampled = over_seeds(
-                    np.stack(
-                        [
-                            draw.means(measure(s)) if over_images else measure(total)
-                            for s, total in zip(seeds, sums, strict=True)
-                        ]
-                    ),
-                    seed + 1,
-                )
-                key = {"pooling": pooling, "modality": target, "measure": measure.name}
-                low, high = interval(resampled)
-                for s, setup in enumerate(setups):
-                    for p, protocol in enumerate(protocols):
-                        estimate = _estimate(point, low, high, (s, p))
-                        rows.metrics.append(
-                            {"setup": setup, "protocol": protocol, **key, **estimate}
-                        )
-                if joint is None:
+                if pooling == "images":
+                    values = Sampled.of(seeds, measure, draw, over_images=True)
+                else:
+                    values = Sampled(measure(total), measure(sums))
+                key = {"pooling": pooling, "measure": measure.name}
+
+                def put(
+                    where: list[dict[str, Any]],
+                    quantity: Sampled,
+                    key: dict[str, str] = key,
+                    **more: str,
+                ) -> None:
+                    """A row for each protocol of a quantity ``(P,)``."""
+                    estimates = _estimates(quantity.over_seeds(seed + 1))
+                    for protocol, estimate in zip(protocols, estimates, strict=True):
+                        where.append({**more, "protocol": protocol, **key, **asdict(estimate)})
+
+                for setup, s in index.items():
+                    put(rows.metrics, values[s], setup=setup, modality=target)
+                if JOINT not in index:
                     continue
-                a, a_resampled = measure.performance(point), measure.performance(resampled)
-
-                def difference(
-                    other: int, a: Array = a, a_resampled: Array = a_resampled
-                ) -> tuple[Array, Array, Array]:
-                    """A(joint) - A(other), and its interval: ``(P,)`` each."""
-                    low, high = interval(a_resampled[:, joint] - a_resampled[:, other])
-                    return a[joint] - a[other], low, high
-
-                if UNTOUCHED in setups:
-                    parts = difference(list(setups).index(UNTOUCHED))
-                    for p, protocol in enumerate(protocols):
-                        rows.improvement.append(
-                            {"protocol": protocol, **key, **_estimate(*parts, (p,))}
-                        )
-                del key["modality"]
+                a = values.map(measure.performance)
+                if UNTOUCHED in index:
+                    difference = a[index[JOINT]] - a[index[UNTOUCHED]]
+                    put(rows.improvement, difference, modality=target)
                 for source in statistics:
-                    if source == target or muted(source) not in setups:
+                    if source == target or muted(source) not in index:
                         continue
-                    parts = difference(list(setups).index(muted(source)))
-                    for p, protocol in enumerate(protocols):
-                        rows.influence.append(
-                            {
-                                "source": source,
-                                "target": target,
-                                "protocol": protocol,
-                                **key,
-                                **_estimate(*parts, (p,)),
-                            }
-                        )
+                    difference = a[index[JOINT]] - a[index[muted(source)]]
+                    put(rows.influence, difference, source=source, target=target)
     return rows
 
 
-def _value(statistics: Array, measure: MeasureLike, over_images: bool) -> Array:
-    """``(N, S, P, D)`` to ``(S, P)``."""
-    if not over_images:
-        return measure(statistics.sum(0))
-    value = measure(statistics)
-    known = np.isfinite(value)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(known, value, 0.0).sum(0) / known.sum(0))
-
-
-def _estimate(value: Array, low: Array, high: Array, at: tuple[int, ...]) -> dict[str, float]:
-    return asdict(Estimate(float(value[at]), float(low[at]), float(high[at])))
+def _estimates(distribution: Distribution) -> list[Estimate]:
+    """Of each of the quantities ``(P,)``."""
+    low, high = distribution.interval()
+    return [Estimate(*map(float, row)) for row in zip(distribution.value, low, high, strict=True)]

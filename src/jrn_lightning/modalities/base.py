@@ -353,7 +353,10 @@ class Modality(ABC):
     @property
     @abstractmethod
     def statistic_names(self) -> tuple[str, ...]:
-        """Names of the D entries of the statistics vector."""
+        """Names of the D entries of the statistics vector; the first counts pixels.
+
+        A modality whose first entry does not redefines :meth:`pixels`.
+        """
 
     @abstractmethod
     def statistics(self, outputs: Tensor, target: Tensor, regions: Regions) -> Tensor:
@@ -367,6 +370,10 @@ class Modality(ABC):
         Returns:
             ``(S, B, P, D)`` float64.
         """
+
+    def pixels(self, statistics: Array) -> Array:
+        """How many pixels with ground truth ``statistics`` ``(..., D)`` are of: ``(...)``."""
+        return np.asarray(statistics[..., 0])
 
     @property
     @abstractmethod

@@ -216,6 +216,10 @@ class Semantic(Modality):
         )
         return confusion[..., : k * k]
 
+    def pixels(self, statistics: Array) -> Array:
+        """All of the confusion."""
+        return np.asarray(statistics.sum(-1))
+
     @property
     def measures(self) -> tuple[Measure, ...]:
         """Mean IoU and pixel accuracy, then the IoU of every class (Table III)."""

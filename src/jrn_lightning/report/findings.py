@@ -8,12 +8,14 @@ records that is missing leaves its frame empty, with its columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pandas as pd
 
+from jrn_lightning.errors import ConfigError
+from jrn_lightning.keys import UNTOUCHED
 from jrn_lightning.report.summary import Summary
 
 # Kinds of effects.
@@ -91,3 +93,33 @@ class Findings:
     points: pd.DataFrame = field(default_factory=partial(empty, "points"))
     envelope: pd.DataFrame = field(default_factory=partial(empty, "envelope"))
     peaks: pd.DataFrame = field(default_factory=partial(empty, "peaks"))
+
+
+def select(findings: Findings, archs: Collection[str]) -> Findings:
+    """The findings of these architectures alone, and of the untouched input.
+
+    What holds for all of them together, the envelope and its peak, stays as it is.
+
+    Raises:
+        ConfigError: an architecture that the sweep does not have.
+    """
+    summary = findings.summary
+    known = [str(arch) for arch in summary.architectures["arch"] if arch != UNTOUCHED]
+    if unknown := [arch for arch in archs if arch not in known]:
+        raise ConfigError(
+            f"no architecture {', '.join(unknown)} in {summary.name}. It has: {', '.join(known)}."
+        )
+    wanted = {UNTOUCHED, *archs}
+
+    def chosen(frame: pd.DataFrame) -> pd.DataFrame:
+        names = [name for name in ("arch", "first", "second") if name in frame]
+        rows = frame[names].isin(wanted).all(axis=1) if names else slice(None)
+        return frame[rows].reset_index(drop=True)
+
+    return replace(
+        findings,
+        summary=replace(
+            summary, architectures=chosen(summary.architectures), jobs=chosen(summary.jobs)
+        ),
+        **{name: chosen(getattr(findings, name)) for name in COLUMNS},
+    )

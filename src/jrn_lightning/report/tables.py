@@ -98,19 +98,19 @@ def markdown(summary: Summary, figures: Mapping[str, str] | None = None) -> str:
     for section in _sections(summary, lambda c: True, _low_to_high):
         head = ["", "seeds", *(" ".join(pair) for pair in section.heads)]
         lines += [f"## {section.title}", ""]
-        lines += [_markdown_row(head), _markdown_row([":--", ":--", *["--:"] * len(section.heads)])]
+        lines += [markdown_row(head), markdown_row([":--", ":--", *["--:"] * len(section.heads)])]
         for row in section.rows:
             label = f"{row.label} (*published*, {row.published})" if row.published else row.label
             label += f"<br><sub>{row.note}</sub>" if row.note else ""
-            lines.append(_markdown_row([label, row.state, *map(_markdown_cell, row.cells)]))
+            lines.append(markdown_row([label, row.state, *map(_markdown_cell, row.cells)]))
         lines.append("")
     for caption, path in (figures or {}).items():
         lines += [f"![{caption}]({path})", ""]
     lines += [f"- {note}" for note in notes(summary)] + [""]
     if summary.problems:
         lines += ["## Jobs that are not finished", ""]
-        lines += [_markdown_row(["job", "status", "what happened"]), _markdown_row([":--"] * 3)]
-        lines += [_markdown_row(problem) for problem in summary.problems] + [""]
+        lines += [markdown_row(["job", "status", "what happened"]), markdown_row([":--"] * 3)]
+        lines += [markdown_row(problem) for problem in summary.problems] + [""]
     if summary.warnings:
         lines += ["## Warnings", ""]
         lines += [f"- {job}: {text}" for job, text in summary.warnings] + [""]
@@ -295,6 +295,6 @@ def _markdown_cell(cell: _Cell) -> str:
     return f"{text}<br><sub>{cell.interval}</sub>" if cell.interval else text
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    # A line break or a bar would end the cell.
+def markdown_row(cells: Sequence[str]) -> str:
+    """A line of a Markdown table; what would end a cell is replaced or escaped."""
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

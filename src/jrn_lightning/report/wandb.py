@@ -29,13 +29,17 @@ from wandb.sdk.lib import wbauth
 
 from jrn_lightning import keys
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.report.answer import answer
 from jrn_lightning.report.figures import influence_figures
+from jrn_lightning.report.findings import BREAKAGE, GAIN, Findings
 from jrn_lightning.report.summary import Summary, columns_of, improvement, omega, value_of
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 
 PROJECT = "jrn-lightning"
 TRAIN, REPORT = "train", "report"  # job types
+#: frames of the findings that are logged; the others have a row an image or a network
+FRAMES = ("effects", "differences", "mute_values", "strata", "ladder", "peaks", "protocols")
 STEP = "trainer/global_step"  # what Lightning's WandbLogger logs beside every metric
 
 _FINISH_SECONDS = 120.0  # for the upload at the end; what is left can be synced from disk
@@ -183,6 +187,8 @@ def log_report(
     summary: Summary,
     folder: Path,
     *,
+    findings: Findings | None = None,
+    figures: Mapping[str, Figure] | None = None,
     project: str = PROJECT,
     entity: str | None = None,
     mode: Mode = "auto",
@@ -193,12 +199,17 @@ def log_report(
     It holds the table ``comparison`` (the untouched input, the architectures, the published rows),
     the table ``jobs``, and for each direction of influence a scatter plot over the columns of
     ``comparison`` (measured and published apart, whose inputs differ) and the picture of Figure 7.
-    Written again, it takes the place of the earlier one. Online, a saved view of the project
-    shows the sweep's runs in panels, see :mod:`jrn_lightning.report.workspace`.
+    With findings, also the table ``answer`` of sentences, a table ``findings/<frame>`` of each
+    frame of :data:`FRAMES` that has rows, with its intervals, and :func:`decomposition` as
+    summary; and a picture ``figures/<name>`` of each further figure. Written again, it takes the
+    place of the earlier one. Online, a saved view of the project shows the sweep's runs in panels,
+    see :mod:`jrn_lightning.report.workspace`.
 
     Args:
         summary: what to write.
         folder: folder of the sweep.
+        findings: what its analysis has found.
+        figures: name -> figure, to be shown beside.
         project: as in :func:`start_run`, like the rest.
         entity: W&B user or team.
         mode: when to be online.
@@ -242,8 +253,14 @@ def log_report(
                     title = f"Influence of {source} on {target}, {kind}"
                     log[f"{name}/{pair}"] = wandb.plot.scatter(_table(rows), x, y, title=title)
             log[f"figure7/{pair}"] = wandb.Image(figure)
+        for name, figure in (figures or {}).items():
+            log[f"figures/{name}"] = wandb.Image(figure)
+        found: dict[str, Any] = {"finished": summary.finished, "jobs": len(summary.jobs)}
+        if findings is not None:
+            log |= _frames(findings)
+            found |= decomposition(findings)
         run.log(log)
-        run.summary.update({"finished": summary.finished, "jobs": len(summary.jobs)})
+        run.summary.update(found)
     except Exception as error:
         run.finish(exit_code=1)
         raise ConfigError(
@@ -254,7 +271,7 @@ def log_report(
     if run.offline:
         _remove_superseded(run)
         return where(run)
-    view = _save_workspace(summary, run)
+    view = _save_workspace(summary, run, findings, figures or {})
     return f"{where(run)}, panels: {view}" if view else where(run)
 
 
@@ -288,6 +305,31 @@ def comparison_frame(summary: Summary) -> pd.DataFrame:
                 _spread(flat, f"omega_{source}_to_{target}", row, omega(source, target))
             parts.append(flat)
     return pd.DataFrame(parts)
+
+
+def decomposition(findings: Findings) -> dict[str, float]:
+    """Gain and breakage as the report run has them in its summary, for a bar plot.
+
+    Returns:
+        ``<effect>/<source>_to_<target>/<arch>``, what is known of them; their intervals are in
+        the table ``findings/effects``.
+    """
+    effects = findings.effects
+    chosen = effects[effects["effect"].isin((GAIN, BREAKAGE)) & effects["value"].notna()]
+    return {
+        f"{row['effect']}/{row['source']}_to_{row['target']}/{row['arch']}": float(row["value"])
+        for _, row in chosen.iterrows()
+    }
+
+
+def _frames(findings: Findings) -> dict[str, wandb.Table]:
+    """The answer, and every frame that has rows, as tables."""
+    tables = {"answer": _table(pd.DataFrame({"answer": answer(findings)}))}
+    for name in FRAMES:
+        frame = getattr(findings, name)
+        if len(frame):
+            tables[f"findings/{name}"] = _table(frame)
+    return tables
 
 
 # -- parts -------------------------------------------------------------------------------------
@@ -373,12 +415,17 @@ def _answers(url: str, timeout: float) -> bool:
         return False
 
 
-def _save_workspace(summary: Summary, run: wandb.Run) -> str | None:
+def _save_workspace(
+    summary: Summary, run: wandb.Run, findings: Findings | None, figures: Iterable[str]
+) -> str | None:
     """Save the panels beside the report ``run``; its address, None where that cannot be done."""
     try:
         from jrn_lightning.report import workspace
 
-        return workspace.save(workspace.build(summary, entity=run.entity, project=run.project))
+        view = workspace.build(
+            summary, entity=run.entity, project=run.project, findings=findings, figures=figures
+        )
+        return workspace.save(view)
     except ModuleNotFoundError:
         _log.warning("W&B: for a view with panels, pip install 'jrn-lightning[workspaces]'.")
     except Exception as error:  # the runs are there without it
@@ -420,4 +467,4 @@ def _table(frame: pd.DataFrame) -> wandb.Table:
 
 def _plain(value: Any) -> Any:
     value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if value is pd.NA or (isinstance(value, float) and math.isnan(value)) else value

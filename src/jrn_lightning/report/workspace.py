@@ -11,7 +11,7 @@ import hashlib
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import wandb_workspaces.reports.v2.interface as wr
 import wandb_workspaces.workspaces as ws
@@ -20,24 +20,35 @@ from wandb_workspaces import expr
 from wandb_workspaces.workspaces import internal
 
 from jrn_lightning.keys import JOINT, UNTOUCHED
+from jrn_lightning.report.findings import BREAKAGE, GAIN, Findings
 from jrn_lightning.report.style import look
 from jrn_lightning.report.summary import Summary
-from jrn_lightning.report.wandb import STEP
+from jrn_lightning.report.wandb import FRAMES, STEP, decomposition
 
 _ARCHITECTURE = "arch.name"  # in the configuration of a run
 
 
-def build(summary: Summary, *, entity: str, project: str) -> ws.Workspace:
+def build(
+    summary: Summary,
+    *,
+    entity: str,
+    project: str,
+    findings: Findings | None = None,
+    figures: Iterable[str] = (),
+) -> ws.Workspace:
     """The view of a sweep, not yet saved.
 
     Its runs are those of the group ``summary.name``, grouped by architecture and coloured by
-    computation, a shade an architecture. Its sections are the answer (the comparison, A against ω),
+    computation, a shade an architecture. Its sections are the answer (the comparison, A against ω,
+    with findings also the sentences), gain and breakage where there are controls, findings,
     influence, performance, training and examples.
 
     Args:
         summary: of the sweep; its modalities, measures, directions and architectures are shown.
         entity: W&B user or team.
         project: W&B project.
+        findings: of the sweep, as :func:`~jrn_lightning.report.wandb.log_report` logs them.
+        figures: names of the further figures that it logs.
     """
     columns = [column for own in summary.columns.values() for column in own if column.in_table]
     pairs = {f"{s}_to_{t}": (s, t) for s, t in summary.directions}
@@ -45,7 +56,22 @@ def build(summary: Summary, *, entity: str, project: str) -> ws.Workspace:
     # The library reads a filter as code, in which it doubles every "=": escaped, a name is safe.
     group = "".join(c if c.isalnum() else f"\\U{ord(c):08x}" for c in summary.name)
     losses = ["loss", *(f"loss_{m}" for m in summary.columns)]
+    known = decomposition(findings) if findings is not None else {}
+    split = [
+        _bars(f"{effect.capitalize()}: {titles[pair]}", *names)
+        for pair in pairs
+        for effect in (GAIN, BREAKAGE)
+        if (names := [name for name in known if name.startswith(f"{effect}/{pair}/")])
+    ]
+    found: list[wr.PanelTypes] = []
+    if media := [f"figures/{name}" for name in figures]:
+        found.append(wr.MediaBrowser(title="Figures", media_keys=media, num_columns=2))
+    if findings is not None:
+        frames = [name for name in FRAMES if len(getattr(findings, name))]
+        found += [wr.WeavePanelSummaryTable(table_name=f"findings/{name}") for name in frames]
+    words = [] if findings is None else [wr.WeavePanelSummaryTable(table_name="answer")]
     answer: list[wr.PanelTypes] = [
+        *words,
         wr.WeavePanelSummaryTable(table_name="comparison"),
         *(
             wr.ScatterPlot(
@@ -79,6 +105,8 @@ def build(summary: Summary, *, entity: str, project: str) -> ws.Workspace:
         name="".join("-" if unicodedata.category(c)[0] == "S" else c for c in summary.name),
         sections=[
             _section("The answer", answer, 2),
+            *([_section("Gain and breakage", split, 2)] if split else []),
+            *([_section("Findings", found, 2)] if found else []),
             _section("Influence", influence, 2),
             _section("Performance", performance, 3),
             _section("Training", training, 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,10 @@ from jrn_lightning.errors import RecordError
 from jrn_lightning.evaluation import StatisticsTable
 from jrn_lightning.influence import Summary, summarize
 from jrn_lightning.keys import JOINT, UNTOUCHED
-from jrn_lightning.sweep.record import JobRecord, Status, planned
+from jrn_lightning.sweep.record import RESULTS, JobRecord, Status, planned
+
+_ROWS = ("metrics", "improvement", "influence", "modalities")
+_MUTED = "recipe.muted"
 
 
 @dataclass
@@ -25,12 +29,17 @@ class Comparison:
     Args:
         folder: of the sweep.
         jobs: planned ones first, in their order.
+        controls: the jobs whose networks never saw some modality; no rows of the comparison, but
+            what tells gain from breakage.
         problems: what was left out of the averages and why.
+        tables: the statistics of every finished job and control, by its folder.
     """
 
     folder: Path
     jobs: list[JobRecord]
+    controls: list[JobRecord] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    tables: dict[Path, StatisticsTable] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -46,7 +55,24 @@ class Comparison:
     def complete(self) -> bool:
         """Whether no job is still to come."""
         over = (Status.FINISHED, Status.FAILED, Status.DAMAGED)
-        return all(job.status in over for job in self.jobs)
+        return all(job.status in over for job in [*self.jobs, *self.controls])
+
+    @cached_property
+    def groups(self) -> dict[str, list[JobRecord]]:
+        """Architecture -> its jobs, in the order of their seeds."""
+        groups: dict[str, list[JobRecord]] = {}
+        for job in self.jobs:
+            groups.setdefault(job.arch, []).append(job)
+        # The order of the seeds decides the last digit of a mean over them.
+        return {arch: sorted(jobs, key=_seed_order) for arch, jobs in groups.items()}
+
+    def control(self, job: JobRecord, muted: Sequence[str]) -> JobRecord | None:
+        """The finished job of the same architecture and seed that never saw ``muted``."""
+        for other in self.controls:
+            same = (other.arch, other.seed, set(other.muted)) == (job.arch, job.seed, set(muted))
+            if same and other.status is Status.FINISHED:
+                return other
+        return None
 
     @property
     def modalities(self) -> dict[str, Any]:
@@ -79,7 +105,7 @@ class Comparison:
         """
         self._require(protocol, pooling)
         rows = [self._input_row(protocol, pooling)] if self.finished else []
-        for arch, jobs in self._groups.items():
+        for jobs in self.groups.values():
             finished = [job for job in jobs if job.status is Status.FINISHED]
             row = self._identity(finished[0] if finished else jobs[0])
             del row["seed"]
@@ -87,48 +113,33 @@ class Comparison:
             others = [job for job in jobs if job.status is not Status.FINISHED]
             row["status"] = ", ".join(
                 [f"{len(finished)} finished"] * bool(finished)
-                + [f"seed {_seed(job)} {job.status}" for job in others]
+                + [f"seed {job.seed} {job.status}" for job in others]
             )
             if finished:
-                summary = self._summaries[arch]
+                summary = self._summary(finished, protocol, pooling)
                 row |= _columns(vars(summary), self.modalities, protocol, pooling)
             rows.append(row)
         return pd.DataFrame(rows)
 
     # -- parts ---------------------------------------------------------------------------------
 
-    @cached_property
-    def _groups(self) -> dict[str, list[JobRecord]]:
-        groups: dict[str, list[JobRecord]] = {}
-        for job in self.jobs:
-            groups.setdefault(job.folder.parent.name, []).append(job)
-        return groups
-
-    @cached_property
-    def _summaries(self) -> dict[str, Summary]:
-        """Two-level summaries of the architectures; one seed's is the job's own."""
-        result = {}
-        for arch, jobs in self._groups.items():
-            finished = [job for job in jobs if job.status is Status.FINISHED]
-            if len(finished) == 1:
-                data = _data(finished[0])
-                result[arch] = Summary(data["metrics"], data["improvement"], data["influence"])
-            elif finished:
-                tables = [self._tables[job.folder] for job in finished]
-                first = tables[0]
-                result[arch] = summarize(
-                    {m: np.stack([t.values[m] for t in tables]) for m in first.values},
-                    {m: modality.measures for m, modality in first.modalities.items()},
-                    first.setups,
-                    first.protocols,
-                    first.scenes,
-                    resamples=2_000,
-                )
-        return result
-
-    @cached_property
-    def _tables(self) -> dict[Path, StatisticsTable]:
-        return {job.folder: job.statistics() for job in self.finished}
+    def _summary(self, finished: Sequence[JobRecord], protocol: str, pooling: str) -> Summary:
+        """Two levels over several networks of an architecture; one network's is its own."""
+        if len(finished) == 1:
+            data = _data(finished[0])
+            return Summary(data["metrics"], data["improvement"], data["influence"])
+        tables = [self.tables[job.folder] for job in finished]
+        first = tables[0]
+        p = [first.protocols.index(protocol)]
+        return summarize(
+            {m: np.stack([t.values[m][:, :, p] for t in tables]) for m in first.values},
+            {m: modality.measures for m, modality in first.modalities.items()},
+            first.setups,
+            [protocol],
+            first.scenes,
+            resamples=2_000,
+            poolings=[pooling],
+        )
 
     def _require(self, protocol: str, pooling: str) -> None:
         for job in self.finished:
@@ -142,8 +153,8 @@ class Comparison:
     def _identity(self, job: JobRecord) -> dict[str, Any]:
         arch = (job.data or {}).get("arch", {})
         return {
-            "arch": job.folder.parent.name,
-            "seed": _seed(job),
+            "arch": job.arch,
+            "seed": job.seed,
             "operation": arch.get("operation"),
             "fusion_channels": arch.get("fusion_channels"),
             "computation": arch.get("computation"),
@@ -162,8 +173,8 @@ class Comparison:
 def collect(sweep: Path) -> Comparison:
     """Read every job of a sweep's folder.
 
-    Finished jobs of different caches or test frames are never mixed: those that differ from the
-    first are marked and left out.
+    Finished jobs of different caches or test frames are never mixed: those that differ from most
+    are marked and left out. So is a control that was not trained like its joint network.
 
     Raises:
         RecordError: no such folder, or no job in it.
@@ -180,30 +191,77 @@ def collect(sweep: Path) -> Comparison:
             f"{sweep} holds no job (no <arch>/seed<k>/results.json). Give the folder of a sweep; "
             "`python run.py -m arch=cat60,sum60` makes one."
         )
-    comparison = Comparison(sweep, [JobRecord.read(folder) for folder in folders])
+    records = [JobRecord.read(folder) for folder in folders]
+    comparison = Comparison(
+        sweep,
+        [job for job in records if not job.muted],
+        [job for job in records if job.muted],
+    )
+    _read(comparison)
     _leave_out_foreign(comparison)
     return comparison
 
 
-def _leave_out_foreign(comparison: Comparison) -> None:
-    reference: tuple[Any, ...] | None = None
-    for job in comparison.finished:
-        data = _data(job)
-        try:
-            table = job.statistics()
-            rows = {k: data[k] for k in ("metrics", "improvement", "influence", "modalities")}
-            assert all(rows.values())
-        except (RecordError, KeyError, AssertionError) as error:
-            job.status, job.problem = Status.DAMAGED, f"left out: {error}"
-            comparison.problems.append(f"{job.folder}: {job.problem}")
+def _leave_out(comparison: Comparison, job: JobRecord, why: str) -> None:
+    job.status, job.problem = Status.DAMAGED, f"left out: {why}"
+    comparison.problems.append(f"{job.folder}: {job.problem}")
+
+
+def _read(comparison: Comparison) -> None:
+    """The statistics of what has finished, and is not damaged."""
+    for job in [*comparison.jobs, *comparison.controls]:
+        if job.status is not Status.FINISHED:
             continue
-        identity = (data["cache_hash"], table.ids, table.setups, table.protocols)
-        if reference is None:
-            reference = identity
-        elif identity != reference:
-            job.status = Status.DAMAGED
-            job.problem = "left out: made from another cache, test split or evaluation"
-            comparison.problems.append(f"{job.folder}: {job.problem}")
+        rows = ("metrics", "modalities") if job.muted else _ROWS
+        try:
+            empty = [key for key in rows if not _data(job).get(key)]
+            if empty:
+                raise RecordError(f"{job.folder / RESULTS} holds no {', '.join(empty)}")
+            comparison.tables[job.folder] = job.statistics()
+        except RecordError as error:
+            _leave_out(comparison, job, str(error))
+
+
+def _leave_out_foreign(comparison: Comparison) -> None:
+    """Most jobs say what a job of this sweep is; of as many, the first ones do."""
+    identities = {job.folder: _identity(comparison, job) for job in comparison.finished}
+    if not identities:
+        return
+    reference = Counter(identities.values()).most_common(1)[0][0]
+    known: dict[tuple[str, int | None], JobRecord] = {}
+    for job in comparison.finished:
+        if identities[job.folder] != reference:
+            _leave_out(comparison, job, "made from another cache, test split or evaluation")
+        elif (twin := known.setdefault((job.arch, job.seed), job)) is not job:
+            _leave_out(comparison, job, f"the same network as {twin.folder}")
+    for job in comparison.controls:
+        if job.status is not Status.FINISHED:
+            continue
+        cache_hash, ids, setups, protocols = _identity(comparison, job)
+        joint = known.get((job.arch, job.seed))
+        changes = _differences(job, joint) if joint else []
+        if (cache_hash, ids, protocols) != (reference[0], reference[1], reference[3]):
+            _leave_out(comparison, job, "made from another cache, test split or evaluation")
+        elif not {UNTOUCHED, JOINT} <= set(setups):
+            _leave_out(comparison, job, f"tested without {UNTOUCHED} or {JOINT}")
+        elif joint and changes:
+            why = f"trained unlike {joint.folder}, in {', '.join(changes)}"
+            _leave_out(comparison, job, why)
+
+
+_Identity = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+def _identity(comparison: Comparison, job: JobRecord) -> _Identity:
+    table = comparison.tables[job.folder]
+    return (str(_data(job).get("cache_hash")), table.ids, table.setups, table.protocols)
+
+
+def _differences(control: JobRecord, joint: JobRecord) -> list[str]:
+    """The keys of a control's configuration that it ought to share with the joint network."""
+    a, b = (_data(job).get("config", {}) for job in (control, joint))
+    own = ("evaluation.", "trainer.", _MUTED)
+    return sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k) and not k.startswith(own))
 
 
 def _data(job: JobRecord) -> dict[str, Any]:
@@ -211,9 +269,8 @@ def _data(job: JobRecord) -> dict[str, Any]:
     return job.data
 
 
-def _seed(job: JobRecord) -> int | None:
-    text = job.folder.name.removeprefix("seed")
-    return int(text) if text.isdigit() else None
+def _seed_order(job: JobRecord) -> tuple[bool, int, str]:
+    return (job.seed is None, job.seed or 0, job.folder.name)
 
 
 def _columns(

@@ -6,11 +6,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from jrn_lightning.report import files, tables
+from jrn_lightning.report import answer, files, tables
+from jrn_lightning.report.findings import Findings
 from jrn_lightning.report.summary import Summary, summarize
+from jrn_lightning.sweep.analysis import analyse
 from jrn_lightning.sweep.collect import collect
 
 log = logging.getLogger(__name__)
+
+#: the frames that the answer is made of
+ANSWER = ("effects", "differences", "mute_values", "peaks")
 
 
 def write_comparison(sweep: Path) -> Summary:
@@ -27,7 +32,7 @@ def write_comparison(sweep: Path) -> Summary:
 
 
 def announce(summary: Summary, sweep: Path, wandb: dict[str, Any] | None) -> None:
-    """The end of a sweep: the comparison in the terminal, and one W&B run of type ``report``.
+    """The end of a sweep: answer and comparison in the terminal, and one W&B run, ``report``.
 
     Args:
         summary: from :func:`write_comparison`.
@@ -36,13 +41,40 @@ def announce(summary: Summary, sweep: Path, wandb: dict[str, Any] | None) -> Non
     """
     from rich.console import Console
 
-    console = Console()
+    console, progress = Console(), Console(stderr=True)
+    with progress.status("Asking the records"):
+        findings = analyse(collect(sweep), summary, parts=ANSWER if wandb is None else None)
+    console.print(answer.terminal(answer.answer(findings)))
+    console.print()
     console.print(tables.terminal(summary))
+    for problem in findings.problems:
+        log.warning("%s", problem)
     if wandb is not None and summary.finished:
-        from jrn_lightning.report.wandb import log_report
-
-        log.info("W&B report: %s", log_report(summary, sweep, **wandb))
+        log.info("W&B report: %s", log_findings(findings, sweep, **wandb))
     console.print(
         f"\nComparison: {sweep / files.MARKDOWN}, {sweep / files.CSV}; figures beside them.",
         soft_wrap=True,
     )
+
+
+def log_findings(findings: Findings, sweep: Path, **options: Any) -> str:
+    """Write the findings of a sweep to W&B, with the figures of its report page.
+
+    Args:
+        findings: of the sweep.
+        sweep: its folder.
+        options: of :func:`~jrn_lightning.report.wandb.log_report`.
+
+    Returns:
+        Where the run lies.
+    """
+    from jrn_lightning.report.page import sections
+    from jrn_lightning.report.wandb import log_report  # which takes a while to import
+
+    figures = {
+        plot.name.replace("->", "_to_"): plot.figure
+        for section in sections(findings)
+        if section.id != "influence"  # the run has its Figure 7 anyway
+        for plot in section.plots()
+    }
+    return log_report(findings.summary, sweep, findings=findings, figures=figures, **options)

@@ -79,9 +79,9 @@ def compare(first: Path, second: Path, protocol: str = "full") -> pd.DataFrame:
 
 
 def _tables(sweep: Path) -> dict[tuple[str, str], StatisticsTable]:
+    comparison = collect(sweep)
     return {
-        (job.folder.parent.name, job.folder.name): job.statistics()
-        for job in collect(sweep).finished
+        (job.arch, job.folder.name): comparison.tables[job.folder] for job in comparison.finished
     }
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -152,6 +153,10 @@ def planned(sweep: Path) -> list[str]:
         return []  # a sweep without a plan, or one whose plan was lost: what ran is there to see
 
 
+# The part of a folder's name that says what a control never sees.
+_CONTROL = re.compile(r",recipe\.muted=\[(.*?)\]")
+
+
 @dataclass
 class JobRecord:
     """One job, as its folder tells.
@@ -192,9 +197,27 @@ class JobRecord:
         return cls(folder, status, data, problem)
 
     @property
+    def arch(self) -> str:
+        """Name of the architecture: the folder's, without what the network never sees.
+
+        >>> JobRecord(Path("gain/cat60,recipe.muted=[depth]/seed0"), Status.MISSING, None).arch
+        'cat60'
+        """
+        return _CONTROL.sub("", self.folder.parent.name)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that the folder names."""
+        text = self.folder.name.removeprefix("seed")
+        return int(text) if text.isdigit() else None
+
+    @property
     def muted(self) -> tuple[str, ...]:
-        """The modalities that this network has never seen."""
-        return tuple((self.data or {}).get("muted", ()))
+        """The modalities that this network has never seen: of a control some, else none."""
+        if self.data is not None:
+            return tuple(self.data.get("muted", ()))
+        named = _CONTROL.search(self.folder.parent.name)
+        return tuple(m.strip("'\"") for m in named[1].split(",")) if named and named[1] else ()
 
     def has(self, part: str) -> bool:
         """Whether the record holds a part."""

@@ -1,0 +1,59 @@
+"""``jrn audit``: what the published figures imply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: jrn audit runs/nyu --out audit.md")(audit)
+
+
+def audit(
+    sweep: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help="Folder of a sweep, to set beside.", show_default=False
+        ),
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="Crop of the sweep's figures.")] = "full",
+    pooling: Annotated[str, typer.Option(help="pixels or images, likewise.")] = "pixels",
+    out: Annotated[
+        Path | None, typer.Option(help="A .md or .csv file to write.", show_default=False)
+    ] = None,
+) -> None:
+    """Recompute what the paper's tables imply, and set a sweep's figures beside them.
+
+    The paper's influence numbers tell how good its muted networks are: some are far worse than the
+    untouched input, so that most of their ω is damage. Marked too is what lies within the paper's
+    own noise, and which denominator its rel(sqr) has.
+    """
+    from rich.console import Console
+
+    from jrn_lightning.errors import ConfigError
+    from jrn_lightning.report import audit as report
+    from jrn_lightning.report.summary import published, summarize
+
+    writers = {".md": report.markdown, ".csv": report.csv}
+    if out is not None and out.suffix not in writers:
+        raise ConfigError(f"--out {out}: the file has to end with .md or .csv.")
+    summary = None
+    if sweep is not None:
+        from jrn_lightning.sweep.collect import collect
+
+        with Console(stderr=True).status("Reading the jobs"):
+            summary = summarize(collect(sweep), protocol=protocol, pooling=pooling)
+    found = report.audit(published(), summary)
+    console = Console()
+    console.print(report.terminal(found))
+    if out is not None:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(writers[out.suffix](found), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--out {out} cannot be written ({error}).") from error
+        console.print(f"written: {out}", soft_wrap=True, highlight=False)

@@ -1,0 +1,179 @@
+"""What networks of several seeds say on resampled images: value, interval, p-value, probability.
+
+The two levels of the bootstrap. Scenes are resampled, the same ones for every seed. Seeds are too
+few for that: three of them, resampled, vary a third too little, and never beyond what was seen.
+Their share of the variance is estimated instead, and their deviations drawn from Student's t
+(docs/decisions/0008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import stdtrit
+
+from jrn_lightning.influence.bootstrap import Array, Bootstrap, interval, mean_known
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A mean over seeds and how it varies; one entry a quantity.
+
+    Args:
+        value: ``(...)`` of all images.
+        samples: ``(R, ...)``, one a resample of scenes and seeds; NaN where it has none.
+    """
+
+    value: Array
+    samples: Array
+
+    def interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """Ends ``(...)`` and ``(...)`` of the percentile interval."""
+        return interval(self.samples, level)
+
+    def p_value(self) -> Array:
+        """Two-sided, of zero: ``(...)``.
+
+        Below 0.05 exactly where the 95 % interval excludes 0, and so at any level; at least
+        2 / (R + 1), which is as far as R resamples can tell.
+        """
+        below, until = self._ranks
+        with np.errstate(invalid="ignore"):
+            p = 2 * np.minimum(until, 1 - below)
+        return np.asarray(np.clip(p, 2 / (len(self.samples) + 1), 1))
+
+    def probability(self) -> Array:
+        """That the quantity is positive: ``(...)``, in [0, 1]; of two halves where it is 0."""
+        below, until = self._ranks
+        return np.asarray(1 - (below + until) / 2)
+
+    def estimate(self) -> Estimate:
+        """Value and 95 % interval of a single quantity."""
+        low, high = self.interval()
+        return Estimate(float(self.value), float(low), float(high))
+
+    @cached_property
+    def _ranks(self) -> tuple[Array, Array]:
+        """The least and the largest level whose quantile is 0: equal but for ties, ``(...)``."""
+        below, until = np.full(self.value.shape, np.nan), np.full(self.value.shape, np.nan)
+        for i in np.ndindex(*self.value.shape):
+            samples = self.samples[(slice(None), *i)]
+            samples = np.sort(samples[np.isfinite(samples)])
+            if samples.size:
+                below[i] = _rank(samples, "left")
+                until[i] = _rank(samples, "right")
+        return below, until
+
+
+def _rank(ordered: Array, side: Literal["left", "right"]) -> float:
+    """The level of 0 among ``ordered`` ``(n,)``: the inverse of ``np.quantile``."""
+    n, i = len(ordered), int(np.searchsorted(ordered, 0.0, side))
+    if i in (0, n):
+        return float(i == n)
+    before, after = ordered[i - 1], ordered[i]
+    return float((i - 1 - before / (after - before)) / (n - 1))
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A quantity of K networks that differ by their seed, on the same resamples of the images.
+
+    Differences of two of them are paired by seed and by resample.
+
+    Args:
+        value: ``(K, ...)`` of all images.
+        resampled: ``(K, R, ...)``.
+    """
+
+    value: Array
+    resampled: Array
+
+    @classmethod
+    def of(
+        cls,
+        statistics: Array,
+        measure: Callable[[Array], Array],
+        draw: Bootstrap,
+        over_images: bool = False,
+    ) -> Sampled:
+        """A measure of every network.
+
+        Args:
+            statistics: ``(K, N, ..., D)``.
+            measure: ``(..., D)`` -> ``(...)``.
+            draw: the resamples of the N images.
+            over_images: average the images' own values rather than pool their pixels.
+        """
+        if over_images:
+            values = [measure(s) for s in statistics]
+            return cls(
+                np.stack([mean_known(v) for v in values]), np.stack([draw.means(v) for v in values])
+            )
+        return cls(
+            np.stack([measure(s.sum(0)) for s in statistics]),
+            np.stack([measure(draw.sums(s)) for s in statistics]),
+        )
+
+    def __sub__(self, other: Sampled) -> Sampled:
+        """The difference, network by network."""
+        return Sampled(self.value - other.value, self.resampled - other.resampled)
+
+    def __getitem__(self, at: Any) -> Sampled:
+        """Some of the quantities, of every network."""
+        at = at if isinstance(at, tuple) else (at,)
+        return Sampled(
+            self.value[(slice(None), *at)], self.resampled[(slice(None), slice(None), *at)]
+        )
+
+    def __len__(self) -> int:
+        """K."""
+        return len(self.value)
+
+    def map(self, function: Callable[[Array], Array]) -> Sampled:
+        """``function`` of every value, elementwise."""
+        return Sampled(function(self.value), function(self.resampled))
+
+    def networks(self, which: list[int]) -> Sampled:
+        """Those of the K networks, in that order."""
+        return Sampled(self.value[which], self.resampled[which])
+
+    def over_seeds(self, seed: int) -> Distribution:
+        """The mean over the networks, and how it varies with scenes and seeds.
+
+        With one network nothing is known of seeds, and the samples are its own. With K, a sample
+        is the mean of a resample of the scenes plus a deviation of the seeds, which is Student's t
+        with K - 1 degrees of freedom times the standard error of their mean. Its square is
+        max(0, S² - E K / (K - 1)) / K, by analysis of variance: S² is the variance between the
+        networks' values; E the variance of a network over the resamples, less that of their mean,
+        is what scenes alone make them differ by.
+
+        Args:
+            seed: of the draw of the seeds' deviations.
+        """
+        k, r = self.resampled.shape[:2]
+        value, mean = self.value.mean(0), self.resampled.mean(0)
+        if k == 1:
+            return Distribution(value, mean)
+        own = np.mean([_variance(x - mean) for x in self.resampled], axis=0) * k / (k - 1)
+        between = np.sqrt(np.maximum(self.value.var(0, ddof=1) - own, 0) / k)
+        # Every quantile once, in random order: nothing is left to the luck of the draw but that.
+        student = np.random.default_rng(seed).permutation(stdtrit(k - 1, (np.arange(r) + 0.5) / r))
+        return Distribution(value, mean + student.reshape(r, *[1] * value.ndim) * between)
+
+
+def _variance(x: Array) -> Array:
+    """Variance of what is known of ``x`` ``(R, ...)``: ``(...)``."""
+    return mean_known((x - mean_known(x)) ** 2)

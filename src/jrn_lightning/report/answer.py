@@ -1,0 +1,292 @@
+"""What a sweep says, in plain sentences: who helps whom, by how much, under which architecture.
+
+The frames of :class:`~jrn_lightning.report.findings.Findings` in, sentences out. A difference
+counts as sure where its p, after Holm's correction where there is one, is below 0.05; all else is
+said to be not told from noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from jrn_lightning.report.findings import (
+    BREAKAGE,
+    GAIN,
+    IMPROVEMENT,
+    OMEGA,
+    PERFORMANCE,
+    Findings,
+)
+from jrn_lightning.report.summary import Column
+
+LEVEL = 0.05
+NOTE = (
+    f"Sure: p < {LEVEL:g}, after Holm's correction where there is one; in brackets: 95 % intervals."
+)
+SEEDS = 5  # with fewer, how much networks differ by chance is hardly known
+
+
+def answer(findings: Findings) -> list[str]:
+    """The answer to a sweep's question, in about five sentences for two modalities.
+
+    A sentence for each predicted modality: which others help it, by the gain over networks
+    trained without them, or, where there are none, by ω with the gentlest mute value that was
+    measured. Then how much of ω is damage done by muting; whether refinement helps, which
+    architecture is best, and from which others that can be told; where A peaks over ω, if that
+    was tested; and what to run next.
+
+    Args:
+        findings: of a sweep; frames may be empty.
+
+    Returns:
+        Sentences without markup, the first ones answering first.
+    """
+    summary = findings.summary
+    if not summary.finished or not summary.primary:
+        return ["No job has finished yet: there is no answer."]
+    sentences = [_helped(findings, column) for column in summary.primary.values()]
+    sentences += [_damage(findings), _refinement(findings), _peaks(findings), _next(findings)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def terminal(sentences: Sequence[str]) -> RenderableType:
+    """The answer for a terminal: a line a sentence, and what is meant by sure."""
+    lines = Table.grid(padding=(0, 1, 0, 0))
+    for sentence in sentences:
+        lines.add_row(Text("•", style="bold"), Text(sentence))
+    return Group(Text("The answer", style="bold underline"), lines, Text(NOTE, style="dim"))
+
+
+# -- the sentences -----------------------------------------------------------------------------
+
+
+def _helped(findings: Findings, column: Column) -> str:
+    """Who helps to predict ``column.modality``."""
+    clauses = []
+    for source, target in _directions(findings):
+        if target != column.modality:
+            continue
+        gain = _rows(findings.effects, GAIN, target, source)
+        omega = _rows(findings.effects, OMEGA, target, source)
+        if len(gain):
+            clauses.append(_gain(source, gain, column))
+        elif len(omega):
+            clauses.append(_omega(findings, source, omega, column))
+    return _sentence(clauses)
+
+
+def _gain(source: str, rows: pd.DataFrame, column: Column) -> str:
+    sure = rows[_sure(rows)]
+    helped, hurt = sure[sure["value"] > 0], sure[sure["value"] < 0]
+    where = f"{source} → {column.modality}"
+    unit = _unit(column)
+    if sure.empty:
+        top = _largest(rows)
+        return (
+            f"{where}: no gain that can be told from noise; the largest is {_estimate(top)} {unit} "
+            f"({top['arch']}) over the same network trained without {source}"
+        )
+    parts = []
+    for found, verb, top in (
+        (helped, "helps", _largest(helped)),
+        (hurt, "hurts", _largest(hurt, -1)),
+    ):
+        if len(found):
+            count = f"sure in {len(found)} of {_architectures(len(rows))}"
+            parts.append(f"{verb}, most under {top['arch']}: {_estimate(top)} {unit}, {count}")
+    return f"{where}: {', and '.join(parts)}, over the same network trained without {source}"
+
+
+def _omega(findings: Findings, source: str, rows: pd.DataFrame, column: Column) -> str:
+    """ω of the network that is best at the target, since without a control no gain is known."""
+    target = column.modality
+    where, unit = f"{source} → {target}", _unit(column)
+    row = _best(findings, target, rows)
+    own = findings.mute_values
+    own = own[(own["source"] == source) & (own["target"] == target) & (own["arch"] == row["arch"])]
+    text = f"ω is {_estimate(row)} {unit} ({row['arch']})"
+    verdict = "used" if _is_sure(row) else "use not told from noise"
+    if len(own):
+        gentlest = _largest(own, -1)
+        text += f", {_estimate(gentlest)} with the gentlest mute value, {gentlest['mute_value']}"
+        if not _is_sure(gentlest):
+            verdict = "use not told from noise"
+    return f"{where}: {verdict}, gain not measured; {text}, and part of it may be damage by muting"
+
+
+def _damage(findings: Findings) -> str:
+    """How much of ω is breakage, or where there is no control, must at least be."""
+    shares, below, seen = [], [], []
+    for source, target in _directions(findings):
+        where = f"{source} → {target}"
+        omega = _rows(findings.effects, OMEGA, target, source).set_index("arch")["value"]
+        breakage = _rows(findings.effects, BREAKAGE, target, source).set_index("arch")["value"]
+        both = omega.index.intersection(breakage.index)
+        if len(both):
+            whole, part = float(omega[both].mean()), float(breakage[both].mean())
+            share = "all of ω " if part > whole > 0 else ""
+            if 0 < part <= whole:
+                share = f"{100 * part / whole:.0f} % of ω "
+            shares.append(f"{where} {share}({part:+.2f} of {whole:+.2f})")
+            continue
+        better = _rows(findings.effects, IMPROVEMENT, target).set_index("arch")["value"]
+        # A(source muted) - A(untouched input)
+        muted = (better - omega).dropna().astype(float)
+        if len(muted):
+            seen.append(where)
+            if muted.min() < 0:
+                below.append(
+                    f"{where} in {(muted < 0).sum()} of {_architectures(len(muted))}, by up to "
+                    f"{-muted.min():.2f} ({muted.idxmin()})"
+                )
+    parts = []
+    if shares:
+        parts.append(f"mean over architectures, {_and(shares)}")
+    if below:
+        parts.append(f"muted networks fall below the untouched input, {_and(below)}")
+    elif seen:
+        parts.append(f"no muted network falls below the untouched input, {_and(seen)}")
+    return _sentence(parts, "Damage done by muting: ")
+
+
+def _refinement(findings: Findings) -> str:
+    """Whether refinement helps, and which architecture is best for each modality."""
+    clauses = []
+    for target, column in findings.summary.primary.items():
+        rows = _rows(findings.effects, IMPROVEMENT, target)
+        if rows.empty:
+            continue
+        best = _largest(rows)
+        better = rows[_sure(rows) & (rows["value"] > 0)]
+        verdict = f"{target} improves, sure in {len(better)} of {_architectures(len(rows))}"
+        if better.empty:
+            worse = _is_sure(best) and best["value"] < 0
+            verdict = f"{target} becomes worse" if worse else f"{target}: no gain told from noise"
+        clauses.append(
+            f"{verdict}, best {best['arch']} {_estimate(best)} {_unit(column)}"
+            + _told(findings, str(best["arch"]), target)
+        )
+    return _sentence(clauses, "Refinement of the untouched input: ")
+
+
+def _told(findings: Findings, best: str, target: str) -> str:
+    """From which other architectures the best one can be told."""
+    rows = _rows(findings.differences, PERFORMANCE, target)
+    rows = rows[(rows["first"] == best) | (rows["second"] == best)]
+    sure = _sure(rows)
+
+    def others(found: pd.DataFrame) -> list[str]:
+        return [b if a == best else a for a, b in zip(found["first"], found["second"], strict=True)]
+
+    beaten, even = others(rows[sure]), others(rows[~sure])
+    if beaten and even:
+        return f" (better than {_and(beaten)}, not told from {_and(even)})"
+    if beaten:
+        return f" (better than {_and(beaten)})"
+    return f" (not told from {_and(even)})" if even else ""
+
+
+def _peaks(findings: Findings) -> str:
+    """Where A is largest over ω, of the directions in which that could be tested."""
+    tested = findings.peaks[findings.peaks["p"].notna()]
+    return _sentence(
+        f"A over ω, {row['source']} → {row['target']}: {str(row['verdict']).rstrip('.')}"
+        for _, row in tested.iterrows()
+    )
+
+
+def _next(findings: Findings) -> str:
+    summary = findings.summary
+    steps = []
+    left = len(summary.jobs) - summary.finished
+    if left:
+        steps.append(f"{left} of {len(summary.jobs)} jobs are not finished (run the sweep again)")
+    seeds = pd.to_numeric(findings.effects["seeds"])
+    if len(seeds) and seeds.min() < SEEDS:
+        steps.append(f"at least {SEEDS} seeds, not {seeds.min():.0f} (seed=0,1,2,3,4)")
+    if len(summary.primary) > 1:
+        if not len(findings.effects[findings.effects["effect"] == GAIN]):
+            steps.append("networks trained without one modality (experiment=gain)")
+        if findings.mute_values.empty:
+            steps.append("other mute values (experiment=mute-values)")
+    return f"To be surer: {'; '.join(steps)}." if steps else ""
+
+
+# -- parts -------------------------------------------------------------------------------------
+
+
+def _directions(findings: Findings) -> list[tuple[str, str]]:
+    """Ordered pairs with an effect, in the order of the modalities."""
+    names = list(findings.summary.primary)
+    known = set(zip(findings.effects["source"], findings.effects["target"], strict=True))
+    return [(s, t) for s in names for t in names if (s, t) in known]
+
+
+def _rows(frame: pd.DataFrame, effect: str, target: str, source: str | None = None) -> pd.DataFrame:
+    """Rows of one effect on ``target`` that have a value."""
+    chosen = (frame["effect"] == effect) & (frame["target"] == target) & frame["value"].notna()
+    if source is not None:
+        chosen &= frame["source"] == source
+    return frame[chosen]
+
+
+def _sure(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are told from no effect: by p where there is one, else by the interval."""
+
+    def numbers(name: str) -> pd.Series:
+        return pd.to_numeric(rows.get(name, pd.Series(float("nan"), index=rows.index)))
+
+    p = numbers("p_holm").fillna(numbers("p"))
+    outside = (numbers("low") > 0) | (numbers("high") < 0)
+    return ((p < LEVEL) | (p.isna() & outside)).astype(bool)
+
+
+def _is_sure(row: pd.Series) -> bool:
+    return bool(_sure(row.to_frame().T).iloc[0])
+
+
+def _largest(rows: pd.DataFrame, sign: int = 1) -> pd.Series:
+    """Row of the largest value, or of the smallest for a negative ``sign``; empty where no row."""
+    if rows.empty:
+        return pd.Series(dtype=object)
+    return rows.iloc[int((sign * pd.to_numeric(rows["value"])).argmax())]
+
+
+def _best(findings: Findings, target: str, rows: pd.DataFrame) -> pd.Series:
+    """Of ``rows``, that of the architecture with the best performance on ``target``."""
+    ranked = _rows(findings.effects, IMPROVEMENT, target)
+    ranked = ranked[ranked["arch"].isin(rows["arch"])]
+    if ranked.empty:
+        return rows.iloc[0]
+    return rows.iloc[list(rows["arch"]).index(_largest(ranked)["arch"])]
+
+
+def _estimate(row: pd.Series) -> str:
+    text = f"{row['value']:+.2f}"
+    if pd.notna(row["low"]) and pd.notna(row["high"]):
+        text += f" [{row['low']:+.2f}, {row['high']:+.2f}]"
+    return text
+
+
+def _unit(column: Column) -> str:
+    return f"points of {column.label}" if column.percent else f"in {column.performance_label}"
+
+
+def _architectures(count: int) -> str:
+    return f"{count} architecture{'s' * (count != 1)}"
+
+
+def _and(words: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _sentence(clauses: Iterable[str], start: str = "") -> str:
+    text = "; ".join(clauses)
+    return f"{start}{text}." if text else ""
