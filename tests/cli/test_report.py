@@ -97,7 +97,6 @@ def test_wandb_says_where_the_run_lies(sweep: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_html_writes_one_page_more(sweep: Path) -> None:
-    pytest.importorskip("jrn_lightning.sweep.analysis")
     output = run(sweep, "--html", "--protocol", "eigen")
     assert f"written: {sweep / 'report.html'}" in output
     text = (sweep / "report.html").read_text(encoding="utf-8")

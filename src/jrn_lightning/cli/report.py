@@ -65,7 +65,7 @@ def report(
         summary = summarize(
             comparison, protocol=protocol, pooling=pooling, with_published=published
         )
-        findings = analyse(comparison, summary, parts=None if wandb else ANSWER)
+        findings = analyse(comparison, summary, parts=None if wandb or html else ANSWER)
     console.print(answer.terminal(answer.answer(findings)))
     console.print()
     console.print(tables.terminal(summary))
@@ -82,13 +82,11 @@ def report(
     if html:
         # Imported here since running networks needs all of PyTorch.
         from jrn_lightning.progress import bar
-        from jrn_lightning.report.answer import answer
-        from jrn_lightning.sweep.analysis import analyse
         from jrn_lightning.sweep.page import write_page
 
-        with progress.status("Analysing the sweep"):
-            findings = analyse(comparison, summary)
-        path = write_page(comparison, findings, out or sweep, answer=answer(findings), bar=bar)
+        path = write_page(
+            comparison, findings, out or sweep, answer=answer.answer(findings), bar=bar
+        )
         console.print(f"written: {path}", soft_wrap=True, highlight=False)
     if wandb:
         options = {"project": project} if project else {}
