@@ -96,6 +96,16 @@ def test_wandb_says_where_the_run_lies(sweep: Path, monkeypatch: pytest.MonkeyPa
     assert asked == {"folder": sweep, "project": "mine", "entity": None}
 
 
+def test_html_writes_one_page_more(sweep: Path) -> None:
+    pytest.importorskip("jrn_lightning.sweep.analysis")
+    output = run(sweep, "--html", "--protocol", "eigen")
+    assert f"written: {sweep / 'report.html'}" in output
+    text = (sweep / "report.html").read_text(encoding="utf-8")
+    assert "protocol eigen, pooled over pixels" in text
+    assert "cat5/seed1" in text
+    assert "experiment=mute-values" in text  # this part was not recorded
+
+
 def fail(*arguments: object) -> JRNError:
     result = CliRunner().invoke(app, ["report", *map(str, arguments)])
     assert isinstance(result.exception, JRNError), result.output

@@ -33,6 +33,10 @@ def report(
         Path | None,
         typer.Option(help="Where to write; by default into DIR.", show_default=False),
     ] = None,
+    html: Annotated[
+        bool,
+        typer.Option("--html", help="Write report.html too: everything on one page, on its own."),
+    ] = False,
     wandb: Annotated[
         bool, typer.Option("--wandb", help="Write the comparison to W&B too, as a run of its own.")
     ] = False,
@@ -75,6 +79,17 @@ def report(
             f"{sweep}: no job has finished, so there is nothing to compare yet. Run the sweep "
             "again: it goes on where it stopped; what failed is said above."
         )
+    if html:
+        # Imported here since running networks needs all of PyTorch.
+        from jrn_lightning.progress import bar
+        from jrn_lightning.report.answer import answer
+        from jrn_lightning.sweep.analysis import analyse
+        from jrn_lightning.sweep.page import write_page
+
+        with progress.status("Analysing the sweep"):
+            findings = analyse(comparison, summary)
+        path = write_page(comparison, findings, out or sweep, answer=answer(findings), bar=bar)
+        console.print(f"written: {path}", soft_wrap=True, highlight=False)
     if wandb:
         options = {"project": project} if project else {}
         with progress.status("Writing to W&B"):

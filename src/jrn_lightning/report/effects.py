@@ -39,7 +39,7 @@ from jrn_lightning.report.style import (
 )
 from jrn_lightning.report.summary import Column, Value
 
-_MUTE_LOOKS = (("#0072B2", "o"), ("#E69F00", "s"), ("#CC79A7", "^"), ("#56B4E9", "D"), (INK, "X"))
+_MUTE_LOOKS = ((INK, "o"), ("#E69F00", "s"), ("#CC79A7", "^"), (GAINED, "D"), (FAINT, "X"))
 _WIDTH = 6.8  # of a figure, inches
 # Of the cells of a matrix: not the colours of ink and paper, which follow the page's scheme.
 _DARK, _LIGHT = "#111111", "#FEFEFE"
@@ -226,7 +226,7 @@ def strata(
             places[modality, stratum] = (y, f"{_plain(stratum)}  {100 * float(share):.0f} %")
         y += 1.3
     figure, grid = canvas(
-        3.0 + 2.8 * len(shown), 1.5 + 0.36 * y, 1, len(shown), sharey=True, width_ratios=None
+        3.0 + 2.8 * len(shown), 1.5 + 0.42 * y, 1, len(shown), sharey=True, width_ratios=None
     )
     step = 0.7 / max(len(known), 1)
     for axes, effect in zip(grid[0], shown, strict=True):

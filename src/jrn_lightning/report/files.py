@@ -48,19 +48,19 @@ def _write(summary: Summary, folder: Path) -> list[Path]:
 
         for (source, target), figure in influence_figures(summary).items():
             path = folder / f"influence_{source}_to_{target}.png"
-            with _replacing(path) as temporary:
+            with replacing(path) as temporary:
                 figure.savefig(temporary, format="png")
             paths.append(path)
             captions[f"Performance on {target} against the influence of {source}"] = path.name
     for name, text in ((MARKDOWN, tables.markdown(summary, captions)), (CSV, tables.csv(summary))):
-        with _replacing(folder / name) as temporary:
+        with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
         paths.insert(0, folder / name)
     return paths
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A temporary file that takes the place of ``path`` at the end, if nothing goes wrong."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)

@@ -233,11 +233,10 @@ def key(modality: Modality) -> Key:
 
 def encode(picture: NDArray[np.uint8]) -> str:
     """A picture ``(H, W, 3)`` as a data URI: WebP, exact where it has few colours."""
-    flat = len(np.unique(picture.reshape(-1, 3), axis=0)) < _FLAT
+    image = Image.fromarray(picture)
+    flat = image.getcolors(_FLAT) is not None
     written = io.BytesIO()
-    Image.fromarray(picture).save(
-        written, "WEBP", lossless=flat, quality=60 if flat else _QUALITY, method=4
-    )
+    image.save(written, "WEBP", lossless=flat, quality=60 if flat else _QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(written.getvalue()).decode()
 
 
@@ -252,17 +251,15 @@ def _picture(
     height, width = drawn.shape[:2]
     if width > WIDTH:
         size = (WIDTH, round(height * WIDTH / width))
-        if _few(drawn):  # a mixture of two classes' colours would be a third one's
+        if Image.fromarray(drawn).getcolors(
+            _FLAT
+        ):  # a mixture of two classes' colours would be a third one's
             rows = ((np.arange(size[1]) + 0.5) * height / size[1]).astype(int)
             columns = ((np.arange(size[0]) + 0.5) * width / size[0]).astype(int)
             drawn = drawn[rows[:, None], columns]
         else:
             drawn = reduced(drawn, size)
     return Picture(encode(drawn), label, alt, measure, arch, kind)
-
-
-def _few(picture: NDArray[np.uint8]) -> bool:
-    return len(np.unique(picture[::4, ::4].reshape(-1, 3), axis=0)) < _FLAT
 
 
 def _measure(modality: Modality, output: NDArray[Any], truth: NDArray[Any]) -> str:

@@ -23,10 +23,10 @@ from jrn_lightning import keys
 from jrn_lightning.report import effects as draw
 from jrn_lightning.report import tables
 from jrn_lightning.report.figures import influence_figures
-from jrn_lightning.report.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA, Findings
+from jrn_lightning.report.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA, PERFORMANCE, Findings
 from jrn_lightning.report.gallery import Gallery, exhibits, key
 from jrn_lightning.report.style import MANY, value_in, words
-from jrn_lightning.report.summary import value_of
+from jrn_lightning.report.summary import Value, value_of
 from jrn_lightning.report.vector import svg
 
 NAME = "report.html"
@@ -106,6 +106,7 @@ def page(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["signs"] = _signs
     script = folder.joinpath("page.js").read_text("utf-8")
 
     def drawn(section: Section) -> list[Markup]:
@@ -143,6 +144,11 @@ def page(
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _signs(text: str) -> str:
+    """Minus signs and dashes as they are set."""
+    return "–" if text == tables.NOTHING else text.replace("-", "−")
 
 
 def _computation(findings: Findings, arch: str) -> str:
@@ -274,8 +280,8 @@ def sections(findings: Findings) -> Iterator[Section]:
 
     def matrices() -> Iterator[Plot]:
         known = findings.differences
-        several = known.groupby(["effect", "source", "target"], sort=False)["first"]
-        for (effect, source, target), _ in several:
+        groups = known[["effect", "source", "target"]].drop_duplicates()
+        for effect, source, target in groups.sort_values("effect", key=_place).to_numpy():
             alt = f"Probability that one architecture is above another in {effect} on {target}"
             figure = draw.matrix(known, effect, source, target)
             yield Plot(f"differences/{effect}/{source}->{target}", alt, figure)
@@ -318,7 +324,7 @@ def _effects_tables(findings: Findings) -> Iterator[Table]:
                 where = "" if effect == IMPROVEMENT else source
                 found = mine[(mine["effect"] == effect) & (mine["source"] == where)]
                 if len(found):
-                    cells += [words(value_in(found.iloc[0])), _p(found.iloc[0]["p_holm"])]
+                    cells += [_stacked(value_in(found.iloc[0])), _p(found.iloc[0]["p_holm"])]
                 else:
                     cells += [tables.NOTHING] * 2
             rows.append(tuple(cells))
@@ -348,7 +354,7 @@ def _differences_table(findings: Findings) -> Iterator[Table]:
         name = "ω" if row["effect"] == OMEGA else str(row["effect"])
         pair = (str(row["first"]), str(row["second"]))
         probability = f"{float(row['probability']):.2f}"
-        rows.append((name, way, *pair, words(value_in(row)), _p(row["p_holm"]), probability))
+        rows.append((name, way, *pair, _stacked(value_in(row)), _p(row["p_holm"]), probability))
     archs = tuple(f"{row[2]} {row[3]}" for row in rows)
     yield Table("All pairs of architectures", heads, tuple(rows), archs)
 
@@ -359,7 +365,8 @@ def _protocol_tables(findings: Findings) -> Iterator[Table]:
         where = ["arch", "crop", "convention", "pooling"]
         values = frame.assign(value=pd.to_numeric(frame["value"]))
         wide = values.pivot_table("value", where, "label", sort=False)
-        percent = {c.label for c in findings.summary.columns.get(modality, ()) if c.percent}
+        known = findings.summary.columns.get(str(modality), ())
+        percent = {c.label for c in known if c.percent}
         rows = []
         for index, numbers in wide.iterrows():
             assert isinstance(index, tuple)
@@ -409,6 +416,11 @@ def _present(
     return (way for way in directions if way in known)
 
 
+def _place(effects: pd.Series) -> pd.Series:
+    """Performance first, then what explains it."""
+    return effects.map({PERFORMANCE: 0, OMEGA: 1, GAIN: 2}).fillna(3)
+
+
 def _few(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """``frame`` with no more architectures than can be told apart, and what that leaves out."""
     archs = list(dict.fromkeys(frame["arch"]))
@@ -427,6 +439,11 @@ def _untouched(findings: Findings, target: str) -> float | None:
 
 def _unless(frame: pd.DataFrame, command: str) -> str:
     return "" if len(frame) else command
+
+
+def _stacked(value: Value) -> str:
+    """A value, and its interval on a line of its own."""
+    return words(value).replace(" [", "\n[")
 
 
 def _p(value: Any) -> str:
