@@ -135,6 +135,38 @@ def test_the_choices_are_those_that_are_implemented() -> None:
     assert tuple(PROTOCOLS) == config.PROTOCOLS
 
 
+EXPERIMENTS: dict[str, dict[str, Any]] = {
+    "mute-values": {"mute_values": [m.name for m in MUTE_VALUES]},
+    "oracle-ladder": {"ladder": True},
+    "gain": {},
+    "width-sweep": {"protocols": ["full"], "strata": False},
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments_are_deltas_that_leave_the_data_open(name: str, small_cache: Path) -> None:
+    rooms = composed(f"experiment={name}")
+    own = composed(f"experiment={name}", "data=nyu", f"data.cache={small_cache}", "arch=sum60")
+    assert (rooms.data.name, own.data.name, own.arch.name) == ("rooms", "nyu", "sum60")
+    for cfg in (rooms, own):
+        config.check(cfg)
+        evaluation = config.plain(cfg.evaluation)
+        assert EXPERIMENTS[name].items() <= evaluation.items()
+        # Alone it is the usual job: what is muted throughout is for a sweep to vary.
+        assert cfg.recipe.muted == []
+    assert own.sweep == ("nyu-widths" if name == "width-sweep" else "nyu")
+    assert len((ROOT / "conf" / "experiment" / f"{name}.yaml").read_text().splitlines()) <= 20
+
+
+def test_experiments_can_be_joined(small_cache: Path) -> None:
+    """On the same networks: each is an evaluation, or adds networks beside them."""
+    cfg = composed(
+        "experiment=[nyu_imported,gain,mute-values,oracle-ladder]", f"data.cache={small_cache}"
+    )
+    assert (cfg.sweep, cfg.recipe.epochs, cfg.evaluation.ladder) == ("nyu-imported", 6, True)
+    assert len(cfg.evaluation.mute_values) == len(MUTE_VALUES)
+
+
 def test_composing_does_not_import_torch() -> None:
     code = "import sys, jrn_lightning.sweep.main; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

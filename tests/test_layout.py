@@ -17,12 +17,12 @@ SRC = ROOT / "src"
 PACKAGE = "jrn_lightning"
 
 # These know nothing of how a run is driven or logged.
-PURE = ("modalities", "models", "evaluation", "influence", "report")
+PURE = ("modalities", "models", "evaluation", "influence", "report", "measure")
 PURE_BUT = (f"{PACKAGE}.report.wandb", f"{PACKAGE}.report.workspace")
 DRIVERS = {"pytorch_lightning", "lightning", "hydra", "wandb"}
 
 # These work for any number of modalities, whatever they are called.
-GENERAL = ("models", "task", "influence")
+GENERAL = ("models", "task", "influence", "measure")
 MODALITY_WORDS = {"depth", "depths", "semantic", "semantics"}
 
 

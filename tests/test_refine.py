@@ -56,6 +56,28 @@ def test_the_network_is_built_again(small_cache: Path, checkpoint: Path) -> None
     }  # fmt: skip
 
 
+def test_a_control_never_sees_what_it_was_trained_without(
+    small_cache: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    task = task_for(small_cache, fusion_channels=10)
+    task.always_muted = ("semantic",)
+    control = load_network(save(task, tmp_path / "control.ckpt"))
+    assert control.muted == ("semantic",)
+    # Not part of what the network is built from: older checkpoints do not have it.
+    assert control.specification == load_network(checkpoint).specification
+    with PredictionCache(small_cache) as cache:
+        refine(control, cache, "test", tmp_path / "out.h5", dtype="float32")
+    data = CacheDataModule(small_cache)
+    data.setup("test")
+    batch = next(iter(data.test_dataloader()))
+    inputs = {"depth": batch["input"]["depth"], "semantic": torch.zeros(1, 5, *FRAME)}
+    with torch.no_grad():
+        output = F.interpolate(control.network(inputs)["depth"], FRAME, mode="bilinear")
+    with PredictionCache(tmp_path / "out.h5") as made:
+        found = made.split("test").prediction("depth", 0)
+    np.testing.assert_allclose(found, output[0].clamp(1e-3, 10), rtol=1e-5)
+
+
 class Evil:
     """Makes a folder when it is unpickled."""
 

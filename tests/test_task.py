@@ -99,3 +99,49 @@ def test_what_a_muted_input_holds_is_in_no_statistic(
         assert (dirty[m][:, row] == clean[m][:, row]).all()
         joint = task.evaluator.setups.index("joint")
         assert (np.nan_to_num(dirty[m][:, joint]) != clean[m][:, joint]).any()
+
+
+def test_modality_dropout_takes_the_share_that_it_is_told_and_leaves_something(
+    task: JointRefinement, data: CacheDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 400 steps a quarter mutes one modality, each as often; never one that is alone."""
+    batch = next(iter(data.train_dataloader()))
+    seen: list[tuple[str, ...]] = []
+    step = 0
+
+    def forward(inputs: Any) -> Any:
+        seen.append(tuple(m for m, x in inputs.items() if not x.any()))
+        return {}
+
+    monkeypatch.setattr(task, "forward", forward)
+    monkeypatch.setattr(task, "losses", lambda *_: {"none": torch.zeros(())})
+    monkeypatch.setattr(task, "_note", lambda _: None)
+    monkeypatch.setattr(JointRefinement, "global_step", property(lambda _: step))
+    task.dropout = 0.25
+    for step in range(400):  # noqa: B007  # read above
+        task.training_step(batch, 0)
+    counts = {key: seen.count(key) for key in set(seen)}
+    assert set(counts) == {(), ("depth",), ("semantic",)}
+    # Binomial: 100 of 400 and 50 of 100, four deviations wide.
+    assert 65 <= counts["depth",] + counts["semantic",] <= 135
+    assert 25 <= counts["depth",] <= 75
+    task.always_muted, seen[:] = ("depth",), []
+    for step in range(50):  # noqa: B007
+        task.training_step(batch, 0)
+    assert set(seen) == {()}
+
+
+def test_what_a_control_never_sees_moves_no_loss_and_no_output(
+    task: JointRefinement, data: CacheDataModule
+) -> None:
+    task.always_muted = ("semantic",)
+    batch = next(iter(data.train_dataloader()))
+    with torch.no_grad():
+        clean = task(batch["input"])
+        batch["input"]["semantic"].fill_(torch.nan)
+        dirty = task(batch["input"])
+        given = {"depth": batch["input"]["depth"], "semantic": torch.zeros(3, 5, 48, 64)}
+        expected = task.network(given)
+    for m in ("depth", "semantic"):
+        assert torch.equal(clean[m], dirty[m])
+        assert torch.equal(clean[m], expected[m])

@@ -53,6 +53,33 @@ def test_a_sweep_with_a_job_that_fails_is_resumed_and_compared(
     assert stamps() == before
 
 
+def test_gain_in_one_command(small_cache: Path, tmp_path: Path) -> None:
+    """A joint network and one without each modality, told apart, and found again."""
+    output = tmp_path / "runs"
+    arguments = ("experiment=gain", "arch=cat1", "recipe.epochs=1")
+    told = ("", ",recipe.muted=[depth]", ",recipe.muted=[semantic]")
+    paths = [output / "nyu" / f"cat1{muted}" / "seed0" for muted in told]
+    alone = run(small_cache, output, *arguments)
+    assert alone.returncode == 0, alone.stderr
+    before = (paths[0] / "statistics.h5").stat().st_mtime_ns
+    result = run(small_cache, output, "-m", *arguments)
+    assert result.returncode == 0, result.stderr
+    # The joint network is the one that was there.
+    assert (paths[0] / "statistics.h5").stat().st_mtime_ns == before
+    joint, *controls = (_results(path) for path in paths)
+    assert joint["setups"] == ["input", "joint", "muted_depth", "muted_semantic"]
+    for control, modality in zip(controls, ("depth", "semantic"), strict=True):
+        assert control["status"] == "finished"
+        assert control["muted"] == [modality]
+        assert control["setups"] == ["input", "joint"]
+        assert not any(f"stem {modality}" in text for text in control["warnings"])  # type: ignore[attr-defined]
+    unknown = run(small_cache, output, *arguments, "recipe.muted=[normals]")
+    assert unknown.returncode != 0
+    assert "recipe.muted" in unknown.stderr
+    assert "depth, semantic" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

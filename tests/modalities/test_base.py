@@ -57,6 +57,64 @@ def test_regions_move_as_a_whole(crops: list[tuple[slice, slice]]) -> None:
     assert all(t.device.type == "meta" for t in vars(moved).values())
 
 
+@pytest.fixture(params=[1, 5, 12, 13, 26])
+def masks(request: pytest.FixtureRequest) -> torch.Tensor:
+    """Sets of pixels that overlap, one empty, more than share a histogram."""
+    masks = torch.rand(request.param, 3, *SIZE, generator=torch.Generator().manual_seed(2)) < 0.4
+    masks[-1] = False
+    return masks
+
+
+def test_masked_sums_are_those_of_the_pixels(masks: torch.Tensor) -> None:
+    maps = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    found = Regions.masked(masks).sums(maps)
+    assert found.dtype == torch.float64
+    expected = np.zeros((2, 3, len(masks)))
+    for p, b in np.ndindex(len(masks), 3):
+        for s in range(2):
+            expected[s, b, p] = maps[s, b].double().numpy()[masks[p, b].numpy()].sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_masked_counts_are_those_of_the_pixels(masks: torch.Tensor) -> None:
+    codes = np.random.default_rng(0).integers(0, 7, (3, *SIZE))
+    found = Regions.masked(masks).counts(torch.from_numpy(codes), 7)
+    assert found.shape == (3, len(masks), 7)
+    for p, b in np.ndindex(len(masks), 3):
+        chosen = codes[b][masks[p, b].numpy()]
+        assert found[b, p].tolist() == np.bincount(chosen, minlength=7).tolist()
+
+
+def test_masks_of_whole_crops_are_the_crops(crops: list[tuple[slice, slice]]) -> None:
+    masks = torch.zeros(len(crops), 3, *SIZE, dtype=torch.bool)
+    for mask, (r, c) in zip(masks, crops, strict=True):
+        mask[:, r, c] = True
+    maps = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0))
+    found, expected = Regions.masked(masks).sums(maps), Regions.of(crops, SIZE).sums(maps)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_masks_move_as_a_whole(masks: torch.Tensor) -> None:
+    moved = Regions.masked(masks).to(torch.device("meta"))
+    assert moved.sums(torch.rand(3, *SIZE, device="meta")).device.type == "meta"
+
+
+def test_spread_is_the_range_of_what_is_known_around() -> None:
+    """The window reaches a 240th of the height, at least a pixel, to each side."""
+    rng = np.random.default_rng(0)
+    for height, radius in ((17, 1), (480, 2)):
+        values = rng.normal(size=(1, height, 9)).astype(np.float32)
+        valid = rng.uniform(size=values.shape) < 0.5
+        valid[0, :5, :5] = False
+        found = spread(torch.from_numpy(values), torch.from_numpy(valid))[0]
+        for y, x in np.ndindex(height, 9):
+            window = (slice(max(0, y - radius), y + radius + 1),
+                      slice(max(0, x - radius), x + radius + 1))  # fmt: skip
+            around = values[0][window][valid[0][window]]
+            expected = np.ptp(around) if around.size else -np.inf
+            assert float(found[y, x]) == pytest.approx(float(expected), abs=1e-6)
+
+
 def test_a_modality_is_built_again_from_its_attributes() -> None:
     for modality in (Depth("near"), Semantic("what", ["a", "b"], "space")):
         again = Modality.create(modality.kind, modality.name, modality.attributes)

@@ -262,3 +262,44 @@ def test_the_single_task_loss_of_missing_depth_is_finite() -> None:
 def test_small_overshoots_are_taken_back() -> None:
     tidy, count = Depth("d").clipped(np.array([[9.9, 10.5, 12.5]], np.float32))
     assert (tidy.tolist(), count) == ([[pytest.approx(9.9), 10.0, 12.5]], 1)
+
+
+# -- which pixels, under which convention ----------------------------------------------------------
+
+
+def test_distances_and_edges_by_hand() -> None:
+    depth = Depth("depth")
+    assert depth.strata == ("near", "middle", "far", "depth_edge", "depth_inside")
+    target = torch.full((1, 12, 20), 1.5)
+    target[0, :, 8:] = 3.0  # an occlusion
+    target[0, :, 15:] = torch.linspace(4.0, 4.3, 5)  # 3 m to 4 m, then a slope
+    target[0, 5:7, 3:5] = 0.0
+    near, middle, far, edge, inside = depth.stratify(target)[:, 0].numpy()
+    for y, x in np.ndindex(12, 20):
+        d = float(target[0, y, x])
+        assert (near[y, x], middle[y, x], far[y, x]) == (0 < d < 2, 2 <= d < 4, d >= 4)
+        # Missing pixels are no edges; a window of one pixel to each side sees the neighbour.
+        assert edge[y, x] == (d > 0 and x in (7, 8, 14, 15))
+        assert inside[y, x] == (d > 0 and not edge[y, x])
+
+
+def test_conventions_clip_the_prediction_and_cap_the_truth() -> None:
+    depth = Depth("depth")
+    assert depth.conventions == ("clipped", "capped")
+    outputs = torch.tensor([-1.0, 0.5, 5.0, 12.0]).view(1, 1, 1, 2, 2)
+    target = torch.tensor([0.0, 0.001, 9.9, 10.0]).view(1, 2, 2)
+    clipped, same = depth.under("clipped", outputs, target)
+    assert clipped.flatten().tolist() == pytest.approx([0.001, 0.5, 5.0, 10.0])
+    assert same.equal(target)
+    _, capped = depth.under("capped", outputs, target)
+    assert capped.flatten().tolist() == pytest.approx([0.0, 0.0, 9.9, 0.0])
+    assert outputs.min() == -1  # left as they were
+    assert target.max() == 10
+
+
+def test_the_ideal_prediction_is_the_truth() -> None:
+    target = torch.rand(2, 3, 4) * 9 + 0.1
+    ideal = Depth("depth").ideal(target)
+    assert ideal is not None
+    assert ideal.shape == (2, 1, 3, 4)
+    assert torch.equal(ideal[:, 0], target)

@@ -299,3 +299,42 @@ def test_an_absent_class_is_a_problem_to_learn() -> None:
     kind = Semantic("s", list("abc"))
     assert kind.single_task_problem(torch.tensor([3.0, 0.0, 0.0])) == "no pixel of b, c"
     assert kind.single_task_problem(torch.tensor([3.0, 1.0, 1.0])) is None
+
+
+# -- which pixels ----------------------------------------------------------------------------------
+
+
+def test_classes_and_label_edges_by_hand() -> None:
+    semantic = Semantic("semantic", ["Floor", "Wall", "Thing"])
+    assert semantic.strata == (
+        "class_floor", "class_wall", "class_thing", "label_edge", "label_inside",
+    )  # fmt: skip
+    target = torch.zeros(1, 9, 14, dtype=torch.int64)
+    target[0, :, 6:] = 2
+    target[0, 4, 10:] = 255  # void is no label: what lies beside it is no edge
+    *classes, edge, inside = semantic.stratify(target)[:, 0].numpy()
+    for y, x in np.ndindex(9, 14):
+        label = int(target[0, y, x])
+        assert [bool(c[y, x]) for c in classes] == [label == k for k in range(3)]
+        assert edge[y, x] == (label != 255 and x in (5, 6))
+        assert inside[y, x] == (label != 255 and x not in (5, 6))
+
+
+def test_the_ideal_prediction_is_sure_of_the_label() -> None:
+    semantic = Semantic("semantic", ["a", "b", "c"])
+    target = torch.tensor([[[0, 2], [1, 255]]])
+    ideal = semantic.ideal(target)
+    assert ideal.shape == (1, 3, 2, 2)
+    known = target != 255
+    assert torch.equal(ideal.argmax(1)[known], target[known])
+    assert torch.equal(ideal.sum(1), torch.ones(1, 2, 2))
+    assert ideal.max() == 1
+
+
+def test_semantics_has_one_convention() -> None:
+    semantic = Semantic("semantic", ["a", "b"])
+    outputs, target = torch.rand(1, 1, 2, 3, 3), torch.zeros(1, 3, 3, dtype=torch.int64)
+    assert semantic.conventions == ()
+    under = semantic.under("clipped", outputs, target)
+    assert under[0] is outputs
+    assert under[1] is target

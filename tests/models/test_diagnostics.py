@@ -49,6 +49,20 @@ def test_a_dead_stem_is_named(network: JRN, modality: str, scale: int) -> None:
     assert warning.startswith(f"stem {modality} at 1/{scale}: 20 of 20 channels are dead")
 
 
+def test_a_stem_that_never_sees_anything_may_be_silent(network: JRN) -> None:
+    kill(network.branches["4"].stem["depth"])
+    kill(network.branches["2"].stem["semantic"])
+    check = HealthCheck(network, unseen=("semantic",))
+    with torch.no_grad():
+        for inputs in frames():
+            check.update(inputs, check.forward(inputs))
+    (warning,) = check.warnings()
+    assert warning.startswith("stem depth at 1/4")
+    dead = check.dead_channels()
+    assert dead["branches.4.stem.depth"] == (20, 20)
+    assert not any(name.endswith(".stem.semantic") for name in dead)
+
+
 def test_dead_fusions_and_hidden_layers_are_named(network: JRN) -> None:
     kill(network.branches["4"].fuse)
     assert health_warnings(network, frames())[0].startswith("fusion at 1/4: 10 of 10 channels")

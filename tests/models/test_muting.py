@@ -20,8 +20,8 @@ from jrn_lightning.models import (
     OtherImage,
     Zero,
     mute,
+    partners,
 )
-from jrn_lightning.sweep.job import partners
 
 CHANNELS = {"depth": 1, "semantic": 3, "normals": 2}
 FRAME = (16, 24)

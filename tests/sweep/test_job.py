@@ -106,13 +106,8 @@ class _Stop(BaseException):
     """Not an Exception: like a kill, nothing catches it."""
 
 
-@pytest.mark.parametrize("epoch", [0, 1, 2])
-def test_a_job_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
-    finished: Path,
-    small_cache: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    epoch: int,
+def _stopped(
+    monkeypatch: pytest.MonkeyPatch, epoch: int, cache: Path, folder: Path, *overrides: str
 ) -> None:
     """Stopped in the middle of an epoch, where the next checkpoint is not yet written."""
     original = jobs.JointRefinement.training_step
@@ -125,14 +120,37 @@ def test_a_job_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
     with monkeypatch.context() as patched:
         patched.setattr(jobs.JointRefinement, "training_step", stopping)
         with pytest.raises(_Stop):
-            job(small_cache, tmp_path, "arch=cat5", EPOCHS)
-    assert JobRecord.read(tmp_path).status is Status.INTERRUPTED
+            job(cache, folder, *overrides)
+    assert JobRecord.read(folder).status is Status.INTERRUPTED
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_a_job_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
+    finished: Path,
+    small_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epoch: int,
+) -> None:
+    _stopped(monkeypatch, epoch, small_cache, tmp_path, "arch=cat5", EPOCHS)
     job(small_cache, tmp_path, "arch=cat5", EPOCHS)
     assert _same(_weights(finished), _weights(tmp_path))
     ours, theirs = JobRecord.read(tmp_path).data, JobRecord.read(finished).data
     assert ours is not None
     assert theirs is not None
     assert ours["metrics"] == theirs["metrics"]
+
+
+def test_modality_dropout_changes_the_training_is_repeatable_and_survives_a_stop(
+    finished: Path, small_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("arch=cat5", EPOCHS, "recipe.modality_dropout=0.25")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    job(small_cache, whole, *arguments)
+    assert not _same(_weights(finished), _weights(whole))
+    _stopped(monkeypatch, 1, small_cache, stopped, *arguments)
+    job(small_cache, stopped, *arguments)
+    assert _same(_weights(whole), _weights(stopped))
 
 
 def test_a_job_that_was_stopped_in_its_test_is_not_trained_again(
@@ -303,20 +321,6 @@ def test_dead_stems_reach_the_record(
     monkeypatch.setattr(jobs.JRN, "__init__", killed)
     results = job(small_cache, tmp_path, "recipe.epochs=1")
     assert any("stem depth at 1/2" in text for text in results["warnings"])
-
-
-def test_partners_are_of_another_scene_and_each_is_used_once() -> None:
-    scenes = ["a", "a", "b", "b", "b", "c", "c", "d"]
-    for seed in range(20):
-        partner = jobs.partners(scenes, seed)
-        assert sorted(partner) == list(range(len(scenes)))
-        assert all(scenes[i] != scenes[j] for i, j in enumerate(partner))
-    one_large = ["a"] * 5 + ["b", "c", "c"]
-    for seed in range(20):
-        partner = jobs.partners(one_large, seed)
-        assert all(one_large[i] != one_large[j] for i, j in enumerate(partner) if i >= 5)
-    with pytest.raises(ConfigError, match="at least two"):
-        jobs.partners(["a"], 0)
 
 
 def test_frames_without_a_common_truth_are_skipped_and_counted(tmp_path: Path) -> None:

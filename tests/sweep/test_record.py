@@ -36,6 +36,13 @@ def test_jobs_that_differ_by_what_is_swept_have_folders_of_their_own() -> None:
     assert named == "cat60,arch.fusion_channels=30,arch.residual=true/seed0"
 
 
+def test_a_control_has_a_folder_that_tells_what_it_never_sees() -> None:
+    muted = "recipe.muted=[depth]"
+    for swept in ([], ["recipe.muted"]):
+        assert job_folder("cat60", ["recipe.muted=[]"], 1, swept) == "cat60/seed1"
+        assert job_folder("cat60", [muted], 1, swept) == f"cat60,{muted}/seed1"
+
+
 def test_the_fingerprint_follows_configuration_and_cache() -> None:
     one = record.fingerprint({"a": 1, "b": 2}, "x")
     assert one == record.fingerprint({"b": 2, "a": 1}, "x")

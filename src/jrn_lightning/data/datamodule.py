@@ -20,6 +20,16 @@ from jrn_lightning.data.dataset import CachedFrames
 from jrn_lightning.errors import CacheError, ConfigError
 from jrn_lightning.keys import TEST, TRAIN, VAL, Batch
 from jrn_lightning.modalities import Modality
+from jrn_lightning.models.muting import (
+    MUTE_VALUES,
+    ConstantMean,
+    MeanMap,
+    MuteValue,
+    Noise,
+    OtherImage,
+    Zero,
+    partners,
+)
 
 log = logging.getLogger(__name__)
 
@@ -351,6 +361,44 @@ class CacheDataModule(pl.LightningDataModule):
             mean_map[name] = (total / len(frames)).float()
             deviation[name] = (square / len(frames) - m.square()).clamp_min(0).sqrt().float()
         return InputStatistics(mean, deviation, mean_map)
+
+    @cached_property
+    def _input_statistics(self) -> InputStatistics:
+        return self.input_statistics()
+
+    def mute_value(self, name: str, seed: int = 0) -> MuteValue:
+        """What stands in for a muted input of the test split, by its name.
+
+        Args:
+            name: ``zero``, ``mean_map``, ``constant``, ``other_image`` or ``noise``; means and
+                deviations are of the training inputs.
+            seed: of the other images, or of the noise.
+
+        Raises:
+            ConfigError: no such value; the known ones are listed.
+        """
+        if name == Zero.name:
+            return Zero()
+        if name == OtherImage.name:
+            self.setup("test")
+            frames = self.test
+            assert frames is not None
+            scenes = [frames.split.scenes[i] for i in frames.rows]
+            return OtherImage(
+                lambda m, index: frames.inputs(m, index.tolist()),
+                torch.from_numpy(partners(scenes, seed)),
+            )
+        if name not in {v.name for v in MUTE_VALUES}:
+            raise ConfigError(
+                f"there is no mute value {name!r}. Choose from: "
+                f"{', '.join(v.name for v in MUTE_VALUES)}."
+            )
+        statistics = self._input_statistics
+        if name == MeanMap.name:
+            return MeanMap(statistics.mean_map)
+        if name == ConstantMean.name:
+            return ConstantMean(statistics.mean)
+        return Noise(statistics.mean, statistics.deviation, seed)
 
     def _training_frames(self) -> CachedFrames:
         if self.train is None:

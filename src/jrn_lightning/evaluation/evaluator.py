@@ -91,6 +91,9 @@ class Evaluator:
             learned without one.
         strata: whether to tell kinds of pixels apart.
         grid: whether to measure under every crop and convention.
+
+    Raises:
+        ConfigError: a ladder for a modality whose truth makes no prediction.
     """
 
     modalities: Mapping[str, Modality]
@@ -102,6 +105,13 @@ class Evaluator:
     strata: bool = False
     grid: bool = False
     _regions: dict[tuple[object, ...], Regions] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail in the test, after hours of training."""
+        for name in self._muted if self.noise is not None else ():
+            modality = self.modalities[name]
+            missing = torch.full((1, 1, 1), modality.invalid, dtype=modality.batch_dtype)
+            _require_ideal(modality, modality.ideal(missing))
 
     @property
     def _muted(self) -> tuple[str, ...]:
@@ -268,17 +278,21 @@ def ideal_input(modality: Modality, prediction: Tensor, target: Tensor) -> Tenso
     Raises:
         ConfigError: the truth of this modality does not say all that a prediction holds.
     """
-    ideal = modality.ideal(target)
-    if ideal is None:
-        raise ConfigError(
-            f"evaluation.ladder: the truth of {modality.name!r} does not make a prediction. "
-            "Define Modality.ideal for it, or leave the ladder out."
-        )
+    ideal = _require_ideal(modality, modality.ideal(target))
     known = modality.target_valid(target)[:, None].float()
     size = prediction.shape[-2:]
     share = F.interpolate(known, size=size, mode="area")
     total = F.interpolate(ideal.to(known) * known, size=size, mode="area")
     return torch.where(share > 0, total / share.clamp_min(1e-12), prediction)
+
+
+def _require_ideal(modality: Modality, ideal: Tensor | None) -> Tensor:
+    if ideal is None:
+        raise ConfigError(
+            f"evaluation.ladder: the truth of {modality.name!r} does not make a prediction. "
+            "Define Modality.ideal for it, or leave the ladder out."
+        )
+    return ideal
 
 
 def _mean(rows: Sequence[Rows]) -> Rows:

@@ -13,6 +13,7 @@ from jrn_lightning.models.muting import (
     Zero,
     draw_muted,
     mute,
+    partners,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "health_warnings",
     "is_loose",
     "mute",
+    "partners",
 ]

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jrn_lightning.errors import ConfigError
@@ -158,6 +159,31 @@ def mute(
     if index is None:
         index = torch.arange(len(next(iter(inputs.values()))))
     return {m: value(m, x, index) if m in muted else x for m, x in inputs.items()}
+
+
+def partners(scenes: Sequence[str], seed: int) -> NDArray[np.int64]:
+    """For each image another one, of another scene where there is one: ``(N,)``.
+
+    A random rotation of the images ordered by scene, so that every image is used once.
+
+    Raises:
+        ConfigError: fewer than two images.
+    """
+    n = len(scenes)
+    if n < 2:
+        raise ConfigError("the mute value other_image needs at least two test images.")
+    rng = np.random.default_rng(seed)
+    names, scene = np.unique(np.asarray(scenes), return_inverse=True)
+    order = np.argsort(rng.permutation(len(names))[scene], kind="stable")
+    largest = int(np.bincount(scene).max())
+    # A shift by at least the largest scene, and by at most n less that, leaves every scene.
+    if 2 * largest <= n:
+        shift = int(rng.integers(largest, n - largest + 1))
+    else:  # the largest scene must meet itself; these two shifts spare all others
+        shift = int(rng.choice([s for s in (largest, n - largest) if 0 < s < n] or [1]))
+    partner = np.empty(n, np.int64)
+    partner[order] = np.roll(order, -shift)
+    return partner
 
 
 def draw_muted(

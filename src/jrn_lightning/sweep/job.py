@@ -12,7 +12,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -26,22 +25,13 @@ from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from jrn_lightning import config as configuration
-from jrn_lightning.data.datamodule import CacheDataModule, InputStatistics
+from jrn_lightning.data.datamodule import CacheDataModule
 from jrn_lightning.errors import CheckpointError, ConfigError, JRNError
 from jrn_lightning.evaluation import POOLINGS, Evaluator, StatisticsTable, fitting
 from jrn_lightning.evaluation.evaluator import MAIN, Part
 from jrn_lightning.influence import summarize
 from jrn_lightning.modalities import Modality, import_plugins
-from jrn_lightning.models import (
-    JRN,
-    ConstantMean,
-    MeanMap,
-    MuteValue,
-    Noise,
-    OtherImage,
-    Zero,
-    is_loose,
-)
+from jrn_lightning.models import JRN, Noise, OtherImage, is_loose
 from jrn_lightning.refine import load_network
 from jrn_lightning.single_task.settings import NETWORKS, SingleTaskSettings
 from jrn_lightning.sweep import record as records
@@ -314,40 +304,19 @@ class _Job:
         return Evaluator(
             self.data.modalities,
             tuple(cfg.protocols),
-            self._mute_value(cfg.mute_value.name, seed),
+            self.data.mute_value(cfg.mute_value.name, seed),
             {
-                v.name: [self._mute_value(v.name, seed + k) for k in range(repeats.get(v.name, 1))]
+                v.name: [
+                    self.data.mute_value(v.name, seed + k) for k in range(repeats.get(v.name, 1))
+                ]
                 for v in cfg.mute_values
             },
-            self._mute_value(Noise.name, seed) if cfg.ladder else None,
+            self.data.mute_value(Noise.name, seed) if cfg.ladder else None,
             # A network that has never seen one input has nothing to be muted.
             () if self.cfg.recipe.muted else None,
             strata=cfg.strata,
             grid=cfg.grid,
         )
-
-    def _mute_value(self, name: str, seed: int) -> MuteValue:
-        data = self.data
-        if name == Zero.name:
-            return Zero()
-        if name == OtherImage.name:
-            data.setup("test")
-            frames = data.test
-            assert frames is not None
-            return OtherImage(
-                lambda m, index: frames.inputs(m, index.tolist()),
-                torch.from_numpy(partners([frames.split.scenes[i] for i in frames.rows], seed)),
-            )
-        statistics = self._input_statistics
-        if name == MeanMap.name:
-            return MeanMap(statistics.mean_map)
-        if name == ConstantMean.name:
-            return ConstantMean(statistics.mean)
-        return Noise(statistics.mean, statistics.deviation, seed)
-
-    @cached_property
-    def _input_statistics(self) -> InputStatistics:
-        return self.data.input_statistics()
 
     def _trainer(self, accelerator: str, bfloat16: bool, logger: Any) -> pl.Trainer:
         cfg = self.cfg
@@ -492,31 +461,6 @@ class AtomicCheckpoints(TorchCheckpointIO):
         os.replace(part, path)
 
 
-def partners(scenes: list[str], seed: int) -> np.ndarray:
-    """For each image another one, of another scene where there is one: ``(N,)``.
-
-    A random rotation of the images ordered by scene, so that every image is used once.
-
-    Raises:
-        ConfigError: fewer than two images.
-    """
-    n = len(scenes)
-    if n < 2:
-        raise ConfigError("evaluation.mute_value=other_image needs at least two test images.")
-    rng = np.random.default_rng(seed)
-    names, scene = np.unique(np.asarray(scenes), return_inverse=True)
-    order = np.argsort(rng.permutation(len(names))[scene], kind="stable")
-    largest = int(np.bincount(scene).max())
-    # A shift by at least the largest scene, and by at most n less that, leaves every scene.
-    if 2 * largest <= n:
-        shift = int(rng.integers(largest, n - largest + 1))
-    else:  # the largest scene must meet itself; these two shifts spare all others
-        shift = int(rng.choice([s for s in (largest, n - largest) if 0 < s < n] or [1]))
-    partner = np.empty(n, np.int64)
-    partner[order] = np.roll(order, -shift)
-    return partner
-
-
 def use_bfloat16(precision: str, accelerator: str) -> bool:
     """Whether to train and test under bfloat16 autocast.
 
@@ -581,4 +525,4 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-__all__ = ["partners", "run_job", "use_bfloat16"]
+__all__ = ["run_job", "use_bfloat16"]
