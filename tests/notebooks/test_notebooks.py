@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
@@ -133,3 +135,8 @@ def test_the_tutorial_measures_by_hand_what_the_records_say(
     by_hand, recorded = re.findall(r"[+-]\d+\.\d{4}", printed)
     assert by_hand == recorded
     assert len(outputs(executed, "image/png")) >= 3  # maps, mute values, decomposition
+    (cell,) = [cell for cell in executed.cells if "any-model" in cell.metadata.get("tags", ())]
+    (table,) = pd.read_html(io.StringIO(cell.outputs[0].data["text/html"]))
+    found = table.set_index(["mute_value", "source"])["value"]
+    assert found["zero", "semantic"] == found["mean", "semantic"] == 0
+    assert 0 < found["mean", "depth"] < found["zero", "depth"] / 2

@@ -65,8 +65,9 @@ def report(
         summary = summarize(
             comparison, protocol=protocol, pooling=pooling, with_published=published
         )
-        findings = analyse(comparison, summary, parts=None if wandb else ANSWER)
-    console.print(answer.terminal(answer.answer(findings)))
+        findings = analyse(comparison, summary, parts=None if wandb or html else ANSWER)
+    sentences = answer.answer(findings)
+    console.print(answer.terminal(sentences))
     console.print()
     console.print(tables.terminal(summary))
     console.print()
@@ -82,13 +83,9 @@ def report(
     if html:
         # Imported here since running networks needs all of PyTorch.
         from jrn_lightning.progress import bar
-        from jrn_lightning.report.answer import answer
-        from jrn_lightning.sweep.analysis import analyse
         from jrn_lightning.sweep.page import write_page
 
-        with progress.status("Analysing the sweep"):
-            findings = analyse(comparison, summary)
-        path = write_page(comparison, findings, out or sweep, answer=answer(findings), bar=bar)
+        path = write_page(comparison, findings, out or sweep, answer=sentences, bar=bar)
         console.print(f"written: {path}", soft_wrap=True, highlight=False)
     if wandb:
         options = {"project": project} if project else {}
