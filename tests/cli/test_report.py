@@ -93,7 +93,20 @@ def test_wandb_says_where_the_run_lies(sweep: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(wandb, "log_report", log_report)
     output = run(sweep, "--wandb", "--project", "mine")
     assert "W&B: offline, upload with: wandb sync somewhere" in output
+    assert asked["findings"].effects["arch"].nunique() == 2  # type: ignore[attr-defined]
+    assert "effects/depth_to_semantic" in asked["figures"]  # type: ignore[operator]
+    assert not any("influence" in name for name in asked["figures"])  # type: ignore[attr-defined]
+    del asked["findings"], asked["figures"]
     assert asked == {"folder": sweep, "project": "mine", "entity": None}
+
+
+def test_begins_with_the_answer(sweep: Path) -> None:
+    first, *_ = run(sweep).split("\ndepth\n")  # the head of the first table
+    assert first.startswith("The answer\n• ")
+    words = " ".join(first.split())
+    assert "gain not measured; ω is" in words  # there are no controls
+    assert "experiment=gain" in words
+    assert "2 of 5 jobs are not finished" in words
 
 
 def test_html_writes_one_page_more(sweep: Path) -> None:

@@ -33,5 +33,5 @@ def test_a_selection_has_these_architectures_alone(tmp_path: Path) -> None:
 
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no architecture cat61 in nyu.*cat60, sum60"):
+    with pytest.raises(ConfigError, match=r"no architecture cat61 in nyu.*cat60, sum60"):
         select(fakes.findings(tmp_path / "nyu"), ["cat61"])

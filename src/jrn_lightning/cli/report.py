@@ -66,7 +66,8 @@ def report(
             comparison, protocol=protocol, pooling=pooling, with_published=published
         )
         findings = analyse(comparison, summary, parts=None if wandb or html else ANSWER)
-    console.print(answer.terminal(answer.answer(findings)))
+    sentences = answer.answer(findings)
+    console.print(answer.terminal(sentences))
     console.print()
     console.print(tables.terminal(summary))
     console.print()
@@ -84,9 +85,7 @@ def report(
         from jrn_lightning.progress import bar
         from jrn_lightning.sweep.page import write_page
 
-        path = write_page(
-            comparison, findings, out or sweep, answer=answer.answer(findings), bar=bar
-        )
+        path = write_page(comparison, findings, out or sweep, answer=sentences, bar=bar)
         console.print(f"written: {path}", soft_wrap=True, highlight=False)
     if wandb:
         options = {"project": project} if project else {}

@@ -116,10 +116,6 @@ def select(findings: Findings, archs: Collection[str]) -> Findings:
         rows = frame[names].isin(wanted).all(axis=1) if names else slice(None)
         return frame[rows].reset_index(drop=True)
 
-    return replace(
-        findings,
-        summary=replace(
-            summary, architectures=chosen(summary.architectures), jobs=chosen(summary.jobs)
-        ),
-        **{name: chosen(getattr(findings, name)) for name in COLUMNS},
-    )
+    own = replace(summary, architectures=chosen(summary.architectures), jobs=chosen(summary.jobs))
+    frames = {name: chosen(getattr(findings, name)) for name in COLUMNS}
+    return Findings(own, findings.problems, **frames)
