@@ -415,6 +415,7 @@ class Ramps:
         rng = np.random.default_rng(0)
         self.splits = {"train": list(range(1, 31)), "test": list(range(31, 41))}
         self.notes: dict[str, str] = {}
+        self.truths: dict[str, tuple[str, ...]] = {}
         self.modalities = nyu_modalities(WANG5)
         self.truth = {
             n: {
