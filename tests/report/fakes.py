@@ -283,17 +283,18 @@ def findings(folder: Path, *, third: bool = False, without: Sequence[str] = ()) 
             for setup, value in (("input", 0.1), ("joint", 0.12)):
                 for crop in ("full", "eigen"):
                     for pooling in ("pixels", "images"):
-                        where = {"crop": crop, "convention": "usual", "truth": "truth"}
+                        where = {
+                            "crop": crop,
+                            "convention": "usual",
+                            "truth": "truth",
+                            "pooling": pooling,
+                        }
                         label = {"measure": column.measure, "label": column.label}
                         name = who["arch"] if setup == "joint" else "input"
                         if setup == "joint" or who is archs[0]:
                             frames["protocols"].append(
                                 {"arch": name, "setup": setup, "modality": target, **label}
-                                | {
-                                    **where,
-                                    "pooling": pooling,
-                                    "value": value + 0.01 * rng.random(),
-                                }
+                                | {**where, "value": value + 0.01 * rng.random()}
                             )
         for source, target in summary.directions:
             way = {**who, "source": source, "target": target}
