@@ -38,11 +38,13 @@ def write_small_cache(
     frame: tuple[int, int] = (48, 64),
     seed: int = 0,
     images: bool = True,
+    raw: bool = False,
 ) -> Path:
     """Write rooms of boxes with noisy predictions; scenes have two or three frames.
 
     The depth prediction is 12 % too near and blurred, the semantic one noisy, and both have gaps
     in the truth, so that a refinement network has something to learn and something to skip.
+    With ``raw`` another ground truth of depth lies beside it, with more gaps and other values.
     """
     rng = np.random.default_rng(seed)
     height, width = frame
@@ -74,6 +76,7 @@ def write_small_cache(
                 predictions=specs,
                 targets=split != keys.PREDICT,
                 images=images,
+                truths={"depth": ("filled", "raw")} if raw and split != keys.PREDICT else {},
             )
             number += count
             for i, scene in enumerate(scene_of):
@@ -96,8 +99,15 @@ def write_small_cache(
                     predictions=predictions,
                     targets={"depth": depth, "semantic": label} if split != keys.PREDICT else None,
                     image=image if images else None,
+                    alternatives={("depth", "raw"): _raw(depth)},
                 )
     return path
+
+
+def _raw(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    raw = np.minimum(1.03 * depth, 10.0).astype(np.float32)
+    raw[:, ::5] = Depth.invalid
+    return raw
 
 
 def _room(rng: np.random.Generator) -> Scene:

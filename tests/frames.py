@@ -33,6 +33,7 @@ class BoxRooms:
         self.size = frame
         self.path = Path("box-rooms")
         self.notes = {"data": "boxes"}
+        self.truths: dict[str, tuple[str, ...]] = {}
         self.modalities: dict[str, Modality] = modalities()
         self.splits = {
             keys.TRAIN: list(range(1, 2 * scenes + 1)),

@@ -20,6 +20,7 @@ from jrn_lightning.errors import CacheError, CheckpointError, ConfigError, JRNEr
 from jrn_lightning.evaluation import evaluate_inputs
 from jrn_lightning.modalities import Semantic
 from jrn_lightning.refine import load_network, refine
+from tests.caches import write_small_cache
 from tests.checkpoints import checkpoint_of, save, task_for
 
 FRAME = (48, 64)
@@ -54,6 +55,18 @@ def test_the_network_is_built_again(small_cache: Path, checkpoint: Path) -> None
         "semantic": {"classes": ["Ground", "Vertical", "Ceiling", "Furniture", "Object"],
                      "label_space": "wang5"},
     }  # fmt: skip
+
+
+def test_other_ground_truth_is_taken_along(checkpoint: Path, tmp_path: Path) -> None:
+    path = write_small_cache(tmp_path / "two.h5", train=2, test=2, predict=0, raw=True)
+    out = refined(checkpoint, path, "test", tmp_path / "out.h5")
+    with PredictionCache(path) as before, PredictionCache(out) as after:
+        a, b = before.split("test"), after.split("test")
+        assert a.truths == b.truths == {"depth": ("filled", "raw")}
+        for i in range(2):
+            found = b.alternative("depth", "raw", i)
+            np.testing.assert_array_equal(found, a.alternative("depth", "raw", i))
+        assert check(after) == []
 
 
 def test_a_control_never_sees_what_it_was_trained_without(

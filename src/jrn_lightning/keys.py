@@ -18,11 +18,12 @@ TEST: Final = "test"
 PREDICT: Final = "predict"  # frames with no ground truth
 SPLITS: Final = (TRAIN, VAL, TEST, PREDICT)
 
-# Datasets of one split in the cache file; the last three hold one dataset a modality, or an array.
+# Datasets of one split in the cache file, or groups of one a modality.
 ID: Final = "id"  # (N,) str, unique within the file
 SCENE: Final = "scene"  # (N,) str, the cluster of the bootstrap and of every split
 PREDICTION: Final = "prediction"  # per modality (N, C, h, w)
 TARGET: Final = "target"  # per modality (N, H, W)
+ALTERNATIVE: Final = "alternative"  # per modality and name (N, H, W), optional: other ground truth
 IMAGE: Final = "image"  # (N, H, W, 3) uint8, optional
 
 # Rows of a table of results, beside the inference setups.
@@ -42,6 +43,7 @@ class Batch(TypedDict):
     target: dict[str, Tensor]  # modality -> (B, H', W'), depth float32 metres, labels int64
     valid: Tensor  # (B, H', W') bool, every modality has ground truth here
     untouched: NotRequired[dict[str, Tensor]]  # when evaluated: predictions (B, C, H', W')
+    alternative: NotRequired[dict[tuple[str, str], Tensor]]  # modality, name -> as in target
 
 
 def muted(modality: str) -> str:

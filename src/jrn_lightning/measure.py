@@ -147,7 +147,7 @@ def measure_influence(
             are averaged. ``CacheDataModule.mute_value`` makes them by name.
         noise: the noise of the oracle ladder (part ``ladder``); None for no ladder.
         strata: also tell kinds of pixels apart (part ``strata``).
-        grid: also measure under every crop and convention (part ``protocols``).
+        grid: also measure under every crop and convention (part ``protocols``), by ``target``.
         device: where the batches are sent; the network has to be there.
         resamples: of the bootstrap.
         seed: of the bootstrap.

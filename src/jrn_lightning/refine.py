@@ -191,6 +191,7 @@ def refine(
             predictions=specs,
             targets=source.has_targets,
             images=source.has_images,
+            truths=source.truths,
         )
         for i in progress(range(len(source))):
             with torch.inference_mode():
@@ -207,8 +208,11 @@ def refine(
             targets = None
             if source.has_targets:
                 targets = {m: source.target(m, i) for m in trained.modalities}
+            others = {(m, n): source.alternative(m, n, i) for m, n in source.alternatives}
             image = source.image(i) if source.has_images else None
-            writer.write(split, i, predictions=refined, targets=targets, image=image)
+            writer.write(
+                split, i, predictions=refined, targets=targets, image=image, alternatives=others
+            )
     return maps
 
 

@@ -74,7 +74,9 @@ def test_from_frames(
     assert PredictionCache(tmp_path / "a.h5").split("train").has_images
 
 
-def test_from_the_matlab_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_the_matlab_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_mat(tmp_path / "nyu.mat")
     splits = write_splits(tmp_path / "splits.mat", TRAIN, TEST)
     paths = write_predictions(tmp_path, LabeledMat(tmp_path / "nyu.mat", splits, WANG5))
@@ -87,6 +89,14 @@ def test_from_the_matlab_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with PredictionCache(tmp_path / "a.h5") as cache:
         assert cache.notes["label_space"] == "structural5"
         assert "raw sensor depth" in cache.notes["ground_truth"]
+    capsys.readouterr()
+    assert jrn(monkeypatch, "cache", "info", tmp_path / "a.h5", "--no-quality") == 0
+    assert "yes (depth: raw, filled)" in capsys.readouterr().out
+    assert jrn(monkeypatch, "cache", "check", tmp_path / "a.h5") == 0
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["test/alternative/depth/filled"][2, 5, 5] = np.nan
+    assert jrn(monkeypatch, "cache", "check", tmp_path / "a.h5") == 1
+    assert "frame '0009': depth ground truth 'filled' holds nan" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

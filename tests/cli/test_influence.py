@@ -95,6 +95,10 @@ def test_protocols_marks_the_nearest_to_the_published(sweep: Path) -> None:
     table = pd.read_csv(sweep / "influence" / "protocols.csv")
     assert set(table["arch"]) == {"input", "cat60", "cat5"}
     assert "published" in output
+    assert set(table["truth"]) == {"truth"}  # records that name none
+    assert ["crop", "convention", "truth", "pooling"] in [
+        line.split()[:4] for line in output.splitlines()
+    ]
     assert "0.1250" in output  # rel(sqr) of the paper's input
     rows = table[(table["arch"] == "input") & (table["measure"] == "mean_iou")]
     assert "Over all of them:" in output
@@ -110,7 +114,7 @@ def test_the_marked_protocol_is_the_nearest(sweep: Path) -> None:
     rows = table[(table["arch"] == "input") & (table["modality"] == "semantic")]
     printed = {"mean_iou": 0.53284, "pixel_accuracy": 0.72268}
     away: dict[str, float] = {}
-    for place, group in rows.groupby(["crop", "convention", "pooling"], sort=False):
+    for place, group in rows.groupby(["crop", "convention", "truth", "pooling"], sort=False):
         values = group.set_index("measure")["value"]
         away[" / ".join(place)] = sum(abs(values[m] / p - 1) for m, p in printed.items()) / 2
     nearest = min(away, key=lambda place: away[place])

@@ -158,6 +158,157 @@ def test_images_are_optional(tmp_path: Path) -> None:
         PredictionCache(path).split("train").image(0)
 
 
+# -- other ground truth ------------------------------------------------------------------------
+
+
+RAW = ("depth", "raw")
+
+
+def raw(i: int) -> Any:
+    depth = sample(i)["targets"]["depth"].copy()
+    depth[:2] = 0
+    return depth
+
+
+def write_two_truths(path: Path, *, truths: Any = None, **options: Any) -> Path:
+    """A cache of two frames whose depth has two ground truths."""
+    with CacheWriter(path, modalities=modalities(), frame=FRAME) as writer:
+        writer.add_split(
+            "test",
+            ids=["a", "b"],
+            scenes=["x", "y"],
+            predictions=SPECS,
+            targets=True,
+            images=True,
+            truths={"depth": ("filled", "raw")} if truths is None else truths,
+        )
+        for i in range(2):
+            writer.write("test", i, **sample(i), **{"alternatives": {RAW: raw(i)}} | options)
+    return path
+
+
+def test_an_alternative_comes_back(tmp_path: Path) -> None:
+    with PredictionCache(write_two_truths(tmp_path / "a.h5")) as cache:
+        split = cache.split("test")
+        assert split.truths == {"depth": ("filled", "raw")}
+        assert split.alternatives == [RAW]
+        for i in range(2):
+            np.testing.assert_array_equal(split.target("depth", i), sample(i)["targets"]["depth"])
+            found = split.alternative(*RAW, i)
+            assert found.dtype == np.float32
+            np.testing.assert_array_equal(found, raw(i))
+        assert check(cache) == []
+        for modality, name in (("depth", "filled"), ("semantic", "raw")):
+            with pytest.raises(CacheError, match=rf"a\.h5.*'test' holds no {modality}.*'{name}'"):
+                split.alternative(modality, name, 0)
+    with h5py.File(tmp_path / "a.h5") as file:
+        dataset = file["test/alternative/depth/raw"]
+        assert dataset.chunks == (1, *FRAME)
+        assert dataset.fletcher32
+
+
+def test_the_content_hash_is_of_alternatives_too(tmp_path: Path) -> None:
+    alone = write_two_truths(tmp_path / "a.h5", truths={})
+    named = write_two_truths(tmp_path / "b.h5", truths={"depth": ["filled"]})
+    both = write_two_truths(tmp_path / "c.h5")
+    other = write_two_truths(tmp_path / "d.h5", alternatives={RAW: raw(0)})
+    called = write_two_truths(tmp_path / "e.h5", truths={"depth": ["rendered", "raw"]})
+    hashes = [PredictionCache(path).content_hash for path in (alone, named, both, other, called)]
+    # A name alone is a remark.
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 4
+    assert PredictionCache(named).split("test").truths == {"depth": ("filled",)}
+
+
+def test_a_cache_of_the_layout_without_names_is_read_and_has_its_hash(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with CacheWriter(path, modalities=modalities(), frame=FRAME) as writer:
+        writer.add_split(
+            "train", ids=["a"], scenes=["x"], predictions=SPECS, targets=True, images=False
+        )
+        writer.write(
+            "train",
+            0,
+            predictions={
+                "depth": np.full((1, 3, 4), 2.0),
+                "semantic": np.full((5, 2, 2), 0.2, np.float32),
+            },
+            targets={"depth": np.full(FRAME, 2.5), "semantic": np.full(FRAME, 3)},
+        )
+    with h5py.File(path) as file:
+        assert set(file["train"]) == {"id", "scene", "prediction", "target"}
+        assert not dict(file["train/target/depth"].attrs)
+    with PredictionCache(path) as cache:
+        # As the first release wrote it.
+        assert cache.content_hash == (
+            "cc4dc88043c9ff28de8a80e1b067c2648f0803e8762b1ef84cb1af59cb09d032"
+        )
+        assert cache.split("train").truths == {}
+        assert cache.split("train").alternatives == []
+        assert check(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("truths", "options", "message"),
+    [
+        ({"depth": ["filled", "filled"]}, {}, r"a\.h5: split 'test'.*no two"),
+        ({"depth": ["filled", "a/b"]}, {}, "without '/'"),
+        ({"depth": ["filled", ""]}, {}, "no two"),
+        ({"depth": []}, {}, "no two"),
+        ({"normals": ["a", "b"]}, {}, "of normals.*depth, semantic"),
+        (None, {"alternatives": None}, "frame 'a'.*depth ground truth 'raw' is missing"),
+        (None, {"alternatives": {RAW: raw(0) - 2}}, "depth ground truth 'raw' holds a depth of -"),
+        (None, {"alternatives": {RAW: np.full(FRAME, np.nan)}}, "'raw' holds nan"),
+        (None, {"alternatives": {RAW: np.ones((6, 9))}}, r"'raw' has shape \(6, 9\)"),
+    ],
+)
+def test_a_bad_alternative_is_refused(
+    tmp_path: Path, truths: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CacheError, match=message):
+        write_two_truths(tmp_path / "a.h5", truths=truths, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_alternatives_belong_to_ground_truth(tmp_path: Path) -> None:
+    def build() -> None:
+        with CacheWriter(tmp_path / "a.h5", modalities=modalities(), frame=FRAME) as writer:
+            writer.add_split(
+                "predict",
+                ids=["a"],
+                scenes=["x"],
+                predictions=SPECS,
+                targets=False,
+                images=False,
+                truths={"depth": ["filled", "raw"]},
+            )
+
+    with pytest.raises(CacheError, match="targets=True"):
+        build()
+
+
+def test_check_reads_alternatives(tmp_path: Path) -> None:
+    path = write_two_truths(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        file["test/alternative/depth/raw"][1, 0, 0] = 12
+    bad, altered = check(PredictionCache(path))
+    assert "test, frame 'b': depth ground truth 'raw' holds a depth of 12 m" in bad
+    assert "hash" in altered
+
+
+def test_damage_to_an_alternative_names_file_and_dataset(tmp_path: Path) -> None:
+    path = write_two_truths(tmp_path / "a.h5")
+    with h5py.File(path, "r") as file:
+        offset = file["test/alternative/depth/raw"].id.get_chunk_info(1).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset + 7] ^= 4
+    path.write_bytes(content)
+    split = PredictionCache(path).split("test")
+    split.alternative(*RAW, 0)
+    with pytest.raises(CacheError, match=r"a\.h5: dataset 'test/alternative/depth/raw', row 1"):
+        split.alternative(*RAW, 1)
+
+
 # -- processes ---------------------------------------------------------------------------------
 
 
@@ -518,6 +669,39 @@ def _attribute(item: str, key: str, value: Any) -> Callable[[h5py.File], None]:
         file[item].attrs[key] = value
 
     return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_delete("test/alternative"), "'test/alternative/depth/raw' is missing"),
+        (
+            _swap("test/alternative/depth/raw", np.zeros((2, *FRAME)), chunks=(1, *FRAME)),
+            "test/alternative/depth/raw.*float64.*float32",
+        ),
+        (
+            _swap("test/alternative/depth/raw", np.zeros((2, 6, 7), "f4"), chunks=(1, 6, 7)),
+            r"test/alternative/depth/raw.*\(2, 6, 7\)",
+        ),
+        (
+            _swap("test/alternative/depth/raw", np.zeros((2, *FRAME), "f4"), chunks=(2, *FRAME)),
+            "test/alternative/depth/raw.*one checksummed chunk a sample",
+        ),
+        (_attribute("test/target/depth", "truths", np.bytes_(b"{")), "the structure"),
+        (_attribute("test/target/depth", "truths", np.bytes_(b'"raw"')), "'truths'.*test/target"),
+        (_attribute("test/target/depth", "truths", np.bytes_(b'["a", "a"]')), "'truths'"),
+        (_attribute("test/target/depth", "truths", np.bytes_(b'["a", 3]')), "'truths'"),
+        (_attribute("test/target/depth", "truths", 3), "'truths'"),
+    ],
+)
+def test_a_broken_alternative_names_the_place(
+    tmp_path: Path, change: Callable[[h5py.File], None], message: str
+) -> None:
+    path = write_two_truths(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(CacheError, match=rf"a\.h5.*{message}"):
+        PredictionCache(path)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ fuzz = settings(
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fuzz") / "tiny.h5"
-    return write_small_cache(path, train=2, test=1, predict=1, frame=(16, 16))
+    return write_small_cache(path, train=2, test=1, predict=1, frame=(16, 16), raw=True)
 
 
 def everything(path: Path) -> list[Any]:
@@ -36,13 +36,15 @@ def everything(path: Path) -> list[Any]:
         yield [(name, m.kind, m.attributes) for name, m in cache.modalities.items()]
         for name in cache.splits:
             split = cache.split(name)
-            yield name, split.ids, split.scenes
+            yield name, split.ids, split.scenes, split.truths
             for i in range(len(split)):
                 for modality in cache.modalities:
                     yield split.spec(modality)
                     yield split.prediction(modality, i).tobytes()
                     if split.has_targets:
                         yield split.target(modality, i).tobytes()
+                for modality, other in split.alternatives:
+                    yield split.alternative(modality, other, i).tobytes()
                 if split.has_images:
                     yield split.image(i).tobytes()
 

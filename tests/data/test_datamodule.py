@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from jrn_lightning.data.cache import CacheWriter, PredictionCache
 from jrn_lightning.data.datamodule import CacheDataModule, EpochShuffle, Share, split_by_scene
 from jrn_lightning.errors import CacheError, ConfigError
+from tests.caches import write_small_cache
 
 Edit = Callable[[str, int, dict[str, NDArray[Any]]], None]
 
@@ -284,6 +285,17 @@ def test_evaluation_is_shared_without_repetition(length: int) -> None:
     shares = [list(Share(length, rank, 4)) for rank in range(4)]
     assert [len(s) for s in shares] == [len(Share(length, r, 4)) for r in range(4)]
     assert sorted(i for share in shares for i in share) == list(range(length))
+
+
+def test_only_test_batches_hold_other_ground_truth_and_only_on_demand(tmp_path: Path) -> None:
+    path = write_small_cache(tmp_path / "two.h5", predict=0, raw=True)
+    for wanted in (False, True):
+        data = made(path, val_fraction=0.25, alternative=wanted)
+        (test,) = [next(iter(data.test_dataloader()))]
+        assert ("alternative" in test) == wanted
+        for loader in (data.train_dataloader(), *data.val_dataloader()):
+            assert "alternative" not in next(iter(loader))
+        data.cache.close()
 
 
 # -- what muting knows -----------------------------------------------------------------------------

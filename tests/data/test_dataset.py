@@ -128,6 +128,26 @@ def test_frames_without_ground_truth_have_none(small_cache: Path) -> None:
     assert set(batch) == {"id", "index", "input"}
 
 
+def test_other_ground_truth_is_served_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = write_small_cache(tmp_path / "two.h5", train=4, test=2, predict=0, raw=True)
+    with PredictionCache(path) as cache:
+        split = cache.split("train")
+        assert "alternative" not in frames(split)[0]
+        for resident in (False, True):
+            some = frames(split, 3, 1, 2, target_size=(24, 32), alternative=True, resident=resident)
+            for part, position in ((some, 1), (some.select([2, 1]), 1)):
+                batch: Any = part[position]
+                assert list(batch["alternative"]) == [("depth", "raw")]
+                (raw,) = batch["alternative"].values()
+                expected = split.alternative("depth", "raw", 1)
+                rows, columns = (nearest_rows(s, f) for s, f in ((24, 48), (32, 64)))
+                assert raw.dtype == torch.float32
+                assert (raw[0].numpy() == expected[np.ix_(rows, columns)]).all()
+        kinds = {"semantic": cache.modalities["semantic"]}
+        alone: Any = CachedFrames(split, kinds, [0], FRAME, FRAME, alternative=True)
+        assert alone[0]["alternative"] == {}
+
+
 # -- batches ---------------------------------------------------------------------------------------
 
 

@@ -165,6 +165,8 @@ def test_the_folder_becomes_a_cache(folder: Path, tmp_path: Path) -> None:
         assert test.scenes == ["kitchen_0001", "kitchen_0001", "bedroom_0009"]
         assert predict.scenes == ["bedroom_0006", "bedroom_0006"]
         assert not predict.has_targets
+        assert (train.truths, predict.truths) == ({DEPTH: ("filled",)}, {})
+        assert train.alternatives == []
 
         value = np.asarray(Image.open(folder / "depth" / "0005.png")).astype(np.float64)
         np.testing.assert_allclose(train.target(DEPTH, 2), (value + 0.5) / 255 * 9.99547, rtol=1e-6)
@@ -265,17 +267,19 @@ def test_the_matlab_file_becomes_a_cache(
         assert cache.frame == SIZE
         assert cache.modalities[SEMANTIC].attributes["label_space"] == space.name
         assert ("raw sensor" in cache.notes["ground_truth"]) == raw_depth
+        main, other = ("raw", "filled") if raw_depth else ("filled", "raw")
         for name, numbers in (("train", TRAIN), ("test", TEST)):
             split = cache.split(name)
             assert split.ids == [f"{n:04d}" for n in numbers]
             assert split.scenes == [SCENES[n - 1] for n in numbers]
+            assert split.truths == {DEPTH: (main, other)}
             for i, n in enumerate(numbers):
                 np.testing.assert_array_equal(split.image(i), arrays["images"][n - 1])
-                expected = arrays["depths"][n - 1].copy()
-                if raw_depth:
-                    expected[:3] = 0
-                    expected[:, :2] = 0
-                np.testing.assert_array_equal(split.target(DEPTH, i), expected)
+                expected = {name: arrays["depths"][n - 1].copy() for name in (main, other)}
+                expected["raw"][:3] = 0
+                expected["raw"][:, :2] = 0
+                np.testing.assert_array_equal(split.target(DEPTH, i), expected[main])
+                np.testing.assert_array_equal(split.alternative(DEPTH, other, i), expected[other])
                 table = space.from_raw(list(nyu40_of_raw()))
                 np.testing.assert_array_equal(
                     split.target(SEMANTIC, i), table[arrays["labels"][n - 1]]
@@ -321,6 +325,12 @@ def _bad_depth(file: h5py.File) -> None:
     file["depths"][3, 5, 5] = np.nan
 
 
+def _narrow_raw_depths(file: h5py.File) -> None:
+    maps = file["rawDepths"][:, :, 1:]
+    del file["rawDepths"]
+    file["rawDepths"] = maps
+
+
 def _unknown_name(file: h5py.File) -> None:
     file[file["names"][0, 3]][0] = ord("#")
 
@@ -332,6 +342,8 @@ def _unknown_name(file: h5py.File) -> None:
         (_write("nyu.mat", "MATLAB"), r"nyu\.mat is not nyu_depth_v2_labeled\.mat"),
         (_delete("scenes"), "is not nyu_depth_v2_labeled"),
         (_delete("depths"), "is not nyu_depth_v2_labeled"),
+        (_delete("rawDepths"), r"nyu\.mat is not nyu_depth_v2_labeled.*rawDepths"),
+        (_change_mat(_narrow_raw_depths), r"rawDepths.*\(9, 32, 23\).*expected"),
         (_change_mat(_unknown_name), "not among the 894"),
         (_change_mat(_too_large_a_label), "label 900 is beyond the 894 names"),
         (_change_mat(_bad_depth), "frame '0004'.*depth ground truth holds nan"),
@@ -415,6 +427,7 @@ class Ramps:
         rng = np.random.default_rng(0)
         self.splits = {"train": list(range(1, 31)), "test": list(range(31, 41))}
         self.notes: dict[str, str] = {}
+        self.truths: dict[str, tuple[str, ...]] = {}
         self.modalities = nyu_modalities(WANG5)
         self.truth = {
             n: {

@@ -371,3 +371,35 @@ def test_a_frame_for_which_no_crop_is_defined_has_the_whole_one(batch: Batch) ->
     np.testing.assert_array_equal(
         found["protocols"]["depth"][:, :, :1], found["statistics"]["depth"]
     )
+
+
+def test_the_grid_has_every_ground_truth_under_every_convention(batch: Batch) -> None:
+    """Depth has another truth; semantics has none and keeps its own under that name."""
+    raw = 1.1 * batch["target"]["depth"]  # some beyond 10 m with `capped`
+    raw = torch.where(raw < 2, 0.0, raw + 4)
+    two: Any = {**batch, "alternative": {("depth", "raw"): raw}}
+    truths = {"depth": ("filled", "raw"), "normals": ("a", "b")}
+    evaluator = Evaluator(MODALITIES, grid=True, truths=truths)
+    names = evaluator.parts(TRUTH)[1].protocols
+    usual = ("full/usual", "full/clipped", "full/capped")
+    assert names == (*usual, *(f"{name}/raw" for name in usual))
+    found = evaluator(network, two)["protocols"]
+    alone = Evaluator(MODALITIES, grid=True)(network, batch)["protocols"]
+    for m in MODALITIES:
+        assert torch.equal(found[m][:, :, :3], alone[m])
+    assert torch.equal(found["semantic"][:, :, 3:], alone["semantic"])
+    truth = raw.double().numpy()
+    for s, maps in enumerate(main_maps(batch)):
+        guess = maps["depth"][:, 0].double().numpy()
+        for p, name in enumerate(names[3:], start=3):
+            d, known = guess, truth > 0
+            if name != "full/usual/raw":
+                d = np.clip(d, 1e-3, 10)
+            if name == "full/capped/raw":
+                known = known & (truth < 10)
+            for b in range(B):
+                t, error = truth[b][known[b]], np.abs(d - truth)[b][known[b]]
+                expected = [known[b].sum(), (error / t).sum(), (error**2 / t).sum()]
+                np.testing.assert_allclose(found["depth"][s, b, p, :3], expected, rtol=1e-5)
+    counts = found["depth"][1, :, [0, 3, 5], 0].sum(0).tolist()
+    assert counts[0] > counts[1] > counts[2] > 0

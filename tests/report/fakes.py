@@ -283,7 +283,12 @@ def findings(folder: Path, *, third: bool = False, without: Sequence[str] = ()) 
             for setup, value in (("input", 0.1), ("joint", 0.12)):
                 for crop in ("full", "eigen"):
                     for pooling in ("pixels", "images"):
-                        where = {"crop": crop, "convention": "usual", "pooling": pooling}
+                        where = {
+                            "crop": crop,
+                            "convention": "usual",
+                            "truth": "truth",
+                            "pooling": pooling,
+                        }
                         label = {"measure": column.measure, "label": column.label}
                         name = who["arch"] if setup == "joint" else "input"
                         if setup == "joint" or who is archs[0]:

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jrn_lightning.keys import UNTOUCHED
@@ -202,6 +203,18 @@ def test_before_any_job_has_finished(tmp_path: Path) -> None:
     summary = fakes.summarize(fakes.comparison(tmp_path, every))
     text = Reader(page(Findings(summary))).text
     assert "No job has finished yet" in text
+
+
+def test_protocols_name_the_ground_truth(findings: Findings) -> None:
+    frame = findings.protocols
+    raw = frame[frame["modality"] == "depth"].assign(truth="raw")
+    both = replace(findings, protocols=pd.concat([frame, raw], ignore_index=True))
+    (section,) = [s for s in sections(both) if s.id == "protocols"]
+    depth, semantic = section.tables
+    assert depth.heads[:5] == ("architecture", "crop", "convention", "truth", "pooling")
+    assert {row[3] for row in depth.rows} == {"truth", "raw"}
+    assert {row[3] for row in semantic.rows} == {"truth"}
+    assert len(depth.rows) == 2 * len(semantic.rows)
 
 
 def test_three_modalities(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,37 @@ def test_protocols_by_hand(sweep: Path, findings: Findings) -> None:
         assert row["label"] == "rel(sqr)"
     assert not frame.duplicated(
         ["arch", "modality", "measure", "crop", "convention", "pooling"]
+    ).any()
+
+
+def test_protocols_by_hand_with_two_ground_truths(sweep: Path, tmp_path: Path) -> None:
+    """Depth is measured by two; semantics has none of that name, and keeps its rows once."""
+    copy = shutil.copytree(sweep / "cat5", tmp_path / "two" / "cat5").parent
+    for folder in copy.glob("*/seed*"):
+        table = StatisticsTable.load(folder / f"{GRID}.h5")
+        protocols = (*table.protocols, *(f"{p}/raw" for p in table.protocols))
+        values = {m: np.concatenate([v, 2 * v], 2) for m, v in table.values.items()}
+        values["depth"][:, :, len(table.protocols) :, 0] /= 4
+        replace(table, protocols=protocols, values=values).save(folder / f"{GRID}.h5")
+        record = json.loads((folder / "results.json").read_text())
+        record["modalities"]["depth"]["truths"] = ["filled", "raw"]
+        (folder / "results.json").write_text(json.dumps(record))
+    frame = found(copy, parts=["protocols"]).protocols
+    assert set(frame.loc[frame["modality"] == "semantic", "truth"]) == {"truth"}
+    key = {"arch": "cat5", "measure": "sq_rel", "crop": "eigen", "convention": "capped"}
+    job = "cat5/seed{}"
+    expected = seeds(
+        lambda k: performance(sweep, job.format(k), "depth", "joint", "eigen/capped", GRID)
+    )
+    for name, factor in (("filled", 1), ("raw", 4)):
+        row = only(frame, **key, pooling="pixels", truth=name)
+        assert row["value"] == pytest.approx(factor * expected / -100, rel=1e-9)
+    one = found(sweep, parts=["protocols"]).protocols
+    assert set(one["truth"]) == {"truth"}
+    depth = frame[(frame["modality"] == "depth") & (frame["arch"] == "cat5")]
+    assert len(depth) == 2 * len(one[(one["modality"] == "depth") & (one["arch"] == "cat5")])
+    assert not frame.duplicated(
+        ["arch", "modality", "measure", "crop", "convention", "truth", "pooling"]
     ).any()
 
 

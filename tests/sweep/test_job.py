@@ -13,16 +13,31 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
+from jrn_lightning.data.build import build
 from jrn_lightning.data.cache import PredictionCache
 from jrn_lightning.data.dataset import CachedFrames
+from jrn_lightning.data.labels import WANG5
+from jrn_lightning.data.nyu import LabeledMat
 from jrn_lightning.errors import CheckpointError, ConfigError, JRNError, RecordError
 from jrn_lightning.evaluation import evaluate_inputs
 from jrn_lightning.refine import load_network, refine
+from jrn_lightning.report.summary import summarize
 from jrn_lightning.sweep import job as jobs
 from jrn_lightning.sweep import record
+from jrn_lightning.sweep.analysis import analyse
+from jrn_lightning.sweep.collect import collect
 from jrn_lightning.sweep.record import JobRecord, Status
 from tests.caches import write_small_cache
+from tests.data.test_nyu import (
+    TEST,
+    TRAIN,
+    open_all,
+    write_mat,
+    write_predictions,
+    write_splits,
+)
 from tests.jobs import command, job
 
 EPOCHS = "recipe.epochs=3"
@@ -330,6 +345,49 @@ def test_frames_without_a_common_truth_are_skipped_and_counted(tmp_path: Path) -
     results = job(blank, tmp_path / "job", "recipe.epochs=1", "data.val_fraction=0")
     assert results["skipped_frames"] == {"train": 2}
     assert results["frames"]["train"] == 8
+
+
+def test_the_grid_of_the_official_file_has_both_ground_truths(tmp_path: Path) -> None:
+    """From the file to `jrn protocols`, by hand: the pixels that the sensor has measured."""
+    arrays = write_mat(tmp_path / "nyu.mat")
+    splits = write_splits(tmp_path / "splits.mat", TRAIN, TEST)
+    official = LabeledMat(tmp_path / "nyu.mat", splits, WANG5)
+    inputs = open_all(write_predictions(tmp_path, official), official)
+    build(official, inputs, tmp_path / "nyu.h5")
+    folder = tmp_path / "runs" / "cat5" / "seed0"
+    # In float32: half precision would blur the sums that are compared.
+    options = ("evaluation.grid=true", "recipe.epochs=1", "trainer.precision=float32")
+    results = job(tmp_path / "nyu.h5", folder, "arch=cat5", "data.val_fraction=0", *options)
+    assert results["modalities"]["depth"]["truths"] == ["filled", "raw"]
+    assert results["modalities"]["semantic"]["truths"] == []
+
+    comparison = collect(tmp_path / "runs")
+    frame = analyse(comparison, summarize(comparison), parts=["protocols"]).protocols
+    rows = frame[(frame["arch"] == "input") & (frame["convention"] == "usual")]
+    assert set(rows.loc[rows["modality"] == "semantic", "truth"]) == {"truth"}
+    with PredictionCache(tmp_path / "nyu.h5") as cache:
+        split = cache.split("test")
+        native = torch.from_numpy(np.stack([split.prediction("depth", i) for i in range(3)]))
+        size = split.target_size()
+        guess = F.interpolate(native.float(), size, mode="bilinear", antialias=True)
+        d = guess[:, 0].double().numpy()
+    filled, raw = (arrays[k][[n - 1 for n in TEST]].astype(float) for k in ("depths", "rawDepths"))
+    for name, truth, known in (
+        ("filled", filled, filled > 0),
+        ("raw", raw, (raw > 0) & (raw < 10)),
+    ):
+        assert known.all() == (name == "filled")
+        error = np.where(known, np.abs(d - truth) / np.where(known, truth, 1), 0)
+        square = np.where(known, (d - truth) ** 2, 0)
+        by_hand = {
+            ("abs_rel", "pixels"): error.sum() / known.sum(),
+            ("abs_rel", "images"): (error.sum((1, 2)) / known.sum((1, 2))).mean(),
+            ("rms", "pixels"): np.sqrt(square.sum() / known.sum()),
+        }
+        for (measure, pooling), expected in by_hand.items():
+            key = {"truth": name, "measure": measure, "pooling": pooling}
+            (value,) = rows.loc[np.logical_and.reduce([rows[k] == v for k, v in key.items()])].value
+            assert value == pytest.approx(expected, rel=1e-5)
 
 
 def _with_blank_truth(source: Path, out: Path, rows: tuple[int, ...]) -> None:

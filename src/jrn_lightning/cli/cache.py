@@ -14,7 +14,7 @@ from rich.table import Table
 from jrn_lightning.cli import show
 
 if TYPE_CHECKING:
-    from jrn_lightning.data.cache import PredictionCache
+    from jrn_lightning.data.cache import CacheSplit, PredictionCache
     from jrn_lightning.single_task.settings import SingleTaskSettings
 
 # The choices are repeated here because reading them from the data package would import torch.
@@ -63,7 +63,11 @@ def nyu(
     mat: Annotated[Path | None, typer.Option(help="nyu_depth_v2_labeled.mat")] = None,
     splits: Annotated[Path | None, typer.Option(help="splits.mat, with --mat.")] = None,
     truth: Annotated[
-        Truth, typer.Option(help="Ground truth depth of --mat: in-filled, or raw with its mask.")
+        Truth,
+        typer.Option(
+            help="Ground truth depth of --mat: in-filled, or raw with its mask. The other one is "
+            "stored beside it, for evaluation.grid=true."
+        ),
     ] = Truth.filled,
     in_sample: Annotated[
         bool,
@@ -267,7 +271,7 @@ def _summary(cache: PredictionCache) -> None:
             name,
             str(len(split)),
             str(len(set(split.scenes))),
-            "yes" if split.has_targets else "no",
+            _truth(split),
             "yes" if split.has_images else "no",
         )
         for modality_name in cache.modalities:
@@ -282,6 +286,14 @@ def _summary(cache: PredictionCache) -> None:
             )
     console.print(table)
     console.print(inputs)
+
+
+def _truth(split: CacheSplit) -> str:
+    """Whether there is ground truth, and which where it has names."""
+    if not split.has_targets:
+        return "no"
+    named = "; ".join(f"{m}: {', '.join(names)}" for m, names in split.truths.items())
+    return f"yes ({named})" if named else "yes"
 
 
 def _quality(cache: PredictionCache) -> None:

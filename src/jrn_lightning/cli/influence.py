@@ -75,7 +75,7 @@ def protocols(
         typer.Option(help="Where to write; by default into DIR/influence.", show_default=False),
     ] = None,
 ) -> None:
-    """Show every measure under every crop, clipping and masking convention, and pooling.
+    """Show every measure under every crop, clipping and masking convention, truth, and pooling.
 
     It shows which protocol a published number can come from.
     """

@@ -118,6 +118,7 @@ def build(
                 },
                 targets=split != keys.PREDICT,
                 images=images,
+                truths=data.truths if split != keys.PREDICT else {},
             )
         clipped = dict.fromkeys(kinds, 0)
         for split, numbers in data.splits.items():
@@ -133,6 +134,7 @@ def build(
                     predictions=predictions,
                     targets=frame.targets,
                     image=frame.image,
+                    alternatives=frame.alternatives,
                 )
                 advance()
         if any(clipped.values()):

@@ -11,6 +11,11 @@ Layout, version 1 (N frames of H × W pixels, predictions of C channels on h × 
                                      attrs: grid (offset_y, step_y, offset_x, step_x), alignment,
                                      source, source_hash, sampling
     /<split>/target/<modality>       (N, H, W) the modality's dtype; not in ``predict``
+                                     attrs: truths (JSON), optional: its name, then the names of
+                                     its alternatives
+    /<split>/alternative/<modality>/<name>
+                                     (N, H, W) likewise: other ground truth of the same pixels, for
+                                     each name after the first
     /<split>/image                   (N, H, W, 3) uint8, optional
 
 Every chunk holds one sample and its Fletcher-32 checksum, the file format is one whose metadata
@@ -42,6 +47,8 @@ from jrn_lightning.data.format import (
     PredictionSpec,
     Provenance,
     SplitContent,
+    alternatives,
+    are_names,
     check_ids,
     content_hash,
     digest,
@@ -80,6 +87,7 @@ class CacheSplit:
         specs: dict[str, PredictionSpec],
         has_targets: bool,
         has_images: bool,
+        truths: dict[str, tuple[str, ...]],
     ) -> None:
         self._cache = cache
         self._specs = specs
@@ -88,6 +96,9 @@ class CacheSplit:
         self.scenes = scenes
         self.has_targets = has_targets
         self.has_images = has_images
+        #: names of the ground truths by modality, where they have any: of the one that ``target``
+        #: gives, then of its alternatives
+        self.truths = truths
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -153,6 +164,26 @@ class CacheSplit:
         """Ground truth of many frames: ``(n, H, W)``."""
         self._require_targets(modality)
         return self._read_many(f"{keys.TARGET}/{modality}", rows)
+
+    @property
+    def alternatives(self) -> list[tuple[str, str]]:
+        """Modality and name of every alternative ground truth."""
+        return alternatives(self.truths)
+
+    def alternative(self, modality: str, name: str, i: int) -> NDArray[Any]:
+        """Another ground truth of frame ``i``, as :meth:`target`.
+
+        Raises:
+            CacheError: none of that name, or damage.
+        """
+        self._require_targets(modality)
+        if (modality, name) not in self.alternatives:
+            known = ", ".join(self.truths.get(modality, ())[1:]) or "none"
+            raise CacheError(
+                f"{self._cache.path}: split {self.name!r} holds no {modality} ground truth "
+                f"{name!r} beside its own. It holds: {known}."
+            )
+        return self._read(f"{keys.ALTERNATIVE}/{modality}/{name}", i)
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """Colour image of frame ``i``: ``(H, W, 3)`` uint8.
@@ -329,15 +360,30 @@ class PredictionCache:
             self._refuse(
                 f"group '{name}/target'", "is there", "Frames with ground truth are no 'predict'."
             )
+        truths: dict[str, tuple[str, ...]] = {}
         if has_targets:
             for modality, kind in self.modalities.items():
-                dataset = self._maps(group, f"{keys.TARGET}/{modality}")
-                self._expect(dataset, (len(ids), *self.frame), (kind.target_dtype,))
+                names = self._parse_truths(self._maps(group, f"{keys.TARGET}/{modality}"))
+                if names:
+                    truths[modality] = names
+                others = [f"{keys.ALTERNATIVE}/{modality}/{other}" for other in names[1:]]
+                for key in (f"{keys.TARGET}/{modality}", *others):
+                    dataset = self._maps(group, key)
+                    self._expect(dataset, (len(ids), *self.frame), (kind.target_dtype,))
         has_images = keys.IMAGE in group
         if has_images:
             dataset = self._maps(group, keys.IMAGE)
             self._expect(dataset, (len(ids), *self.frame, 3), (np.dtype(np.uint8),))
-        return CacheSplit(self, name, ids, scenes, specs, has_targets, has_images)
+        return CacheSplit(self, name, ids, scenes, specs, has_targets, has_images, truths)
+
+    def _parse_truths(self, dataset: h5py.Dataset) -> tuple[str, ...]:
+        """Names of ``dataset`` and of its alternatives; none where nobody named them."""
+        if "truths" not in dataset.attrs:
+            return ()
+        names = json.loads(text(dataset, "truths"))
+        if not are_names(names):
+            self._refuse(f"attribute 'truths' of {dataset.name!r}", f"is {names}")
+        return tuple(names)
 
     def _parse_prediction(self, dataset: h5py.Dataset, frames: int) -> PredictionSpec:
         modality = dataset.name.rsplit("/", 1)[1]
@@ -412,7 +458,9 @@ def check(cache: PredictionCache, advance: Callable[[], object] = lambda: None) 
     for name in cache.splits:
         split = cache.split(name)
         specs = {m: split.spec(m) for m in cache.modalities}
-        written = SplitContent(split.ids, split.scenes, specs, split.has_targets, split.has_images)
+        written = SplitContent(
+            split.ids, split.scenes, specs, split.has_targets, split.has_images, split.truths
+        )
         splits[name] = written
         for i, frame in enumerate(split.ids):
             arrays: list[NDArray[Any]] = []
@@ -425,6 +473,12 @@ def check(cache: PredictionCache, advance: Callable[[], object] = lambda: None) 
                     arrays.append(split.target(m, i))
                     if wrong := modality.check_target(arrays[-1]):
                         problems.append(f"{name}, frame {frame!r}: {m} ground truth {wrong}")
+                for m, other in split.alternatives:
+                    arrays.append(split.alternative(m, other, i))
+                    if wrong := cache.modalities[m].check_target(arrays[-1]):
+                        problems.append(
+                            f"{name}, frame {frame!r}: {m} ground truth {other!r} {wrong}"
+                        )
                 if split.has_images:
                     arrays.append(split.image(i))
                 written.digests[i] = digest(arrays)

@@ -144,6 +144,7 @@ class CacheDataModule(pl.LightningDataModule):
         num_workers: processes that read frames which are not kept in memory.
         limit_train: use only the first so many training frames (for a quick try), None for all.
         limit_test: likewise for the test frames.
+        alternative: whether test batches hold the alternative ground truths of the cache.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class CacheDataModule(pl.LightningDataModule):
         num_workers: int = 0,
         limit_train: int | None = None,
         limit_test: int | None = None,
+        alternative: bool = False,
     ) -> None:
         super().__init__()
         self.path = Path(cache)
@@ -174,6 +176,7 @@ class CacheDataModule(pl.LightningDataModule):
         self.memory_limit = memory_limit_gib * 2**30
         self.num_workers = num_workers
         self.limit_train, self.limit_test = limit_train, limit_test
+        self.alternative = alternative
         self.skipped: dict[str, int] = {}
         self.train: CachedFrames | None = None
         self.val: CachedFrames | None = None
@@ -274,6 +277,7 @@ class CacheDataModule(pl.LightningDataModule):
             self.frame,
             target_size,
             untouched=evaluated,
+            alternative=self.alternative and split == TEST,
         )
         # The test split is passed over once: nothing is gained by holding it.
         if split == TEST or frames.nbytes > self.memory_limit:

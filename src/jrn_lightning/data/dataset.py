@@ -42,6 +42,8 @@ class CachedFrames(Dataset[Batch]):
         resident: load everything now.
         untouched: also serve the prediction at the ground truth's size, straight from its own
             grid, under ``untouched``.
+        alternative: also serve the alternative ground truths that the split has, under
+            ``alternative``; they are read when they are asked for.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class CachedFrames(Dataset[Batch]):
         *,
         resident: bool = False,
         untouched: bool = False,
+        alternative: bool = False,
     ) -> None:
         self.split = split
         self.modalities = modalities
@@ -61,6 +64,7 @@ class CachedFrames(Dataset[Batch]):
         self.frame = frame
         self.target_size = target_size
         self.untouched = untouched
+        self.alternative = alternative
         self._cache_frame = split.cache.frame
         self._predictions: dict[str, Tensor] = {}
         self._targets: dict[str, Tensor] = {}
@@ -105,6 +109,7 @@ class CachedFrames(Dataset[Batch]):
             self.frame,
             self.target_size,
             untouched=self.untouched,
+            alternative=self.alternative,
         )
         part._predictions, part._targets = dict(self._predictions), dict(self._targets)
         part._place = self._place[torch.from_numpy(chosen)]
@@ -130,6 +135,12 @@ class CachedFrames(Dataset[Batch]):
             if self.untouched:
                 batch["untouched"] = {
                     m: self._resampled(m, x, self.target_size) for m, x in native.items()
+                }
+            if self.alternative:
+                batch["alternative"] = {
+                    (m, name): self._read_targets(m, positions, name).to(target.dtype)
+                    for m, target in targets.items()
+                    for name in self.split.truths.get(m, ())[1:]
                 }
         return batch  # type: ignore[return-value]
 
@@ -182,7 +193,9 @@ class CachedFrames(Dataset[Batch]):
             maps[k] = self.split.prediction(modality, int(self.rows[i]))
         return torch.from_numpy(maps)
 
-    def _read_targets(self, modality: str, positions: Sequence[int]) -> Tensor:
+    def _read_targets(
+        self, modality: str, positions: Sequence[int], alternative: str | None = None
+    ) -> Tensor:
         assert self.target_size is not None
         height, width = self.split.target_size()
         full = (height, width) == self.target_size
@@ -190,6 +203,10 @@ class CachedFrames(Dataset[Batch]):
         dtype = self.modalities[modality].target_dtype
         maps = np.empty((len(positions), *self.target_size), dtype)
         for k, i in enumerate(positions):
-            target = self.split.target(modality, int(self.rows[i]))
+            row = int(self.rows[i])
+            if alternative is None:
+                target = self.split.target(modality, row)
+            else:
+                target = self.split.alternative(modality, alternative, row)
             maps[k] = target if full else target[y[:, None], x]
         return torch.from_numpy(maps)

@@ -78,6 +78,8 @@ class SplitContent:
         specs: of the predictions, by modality.
         targets: whether there is ground truth.
         images: whether there are images.
+        truths: names of the ground truths by modality, where they have any: of the one under
+            ``target``, then of its alternatives.
         digests: row -> digest of the sample.
     """
 
@@ -86,7 +88,13 @@ class SplitContent:
     specs: dict[str, PredictionSpec]
     targets: bool
     images: bool
+    truths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     digests: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def alternatives(self) -> list[tuple[str, str]]:
+        """See :func:`alternatives`."""
+        return alternatives(self.truths)
 
 
 def check_ids(splits: Mapping[str, Sequence[str]], path: Path) -> None:
@@ -108,8 +116,29 @@ def check_ids(splits: Mapping[str, Sequence[str]], path: Path) -> None:
             home[name] = split
 
 
+def alternatives(truths: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Modality and name of every ground truth but the main ones.
+
+    >>> alternatives({"depth": ("filled", "raw"), "semantic": ("labels",)})
+    [('depth', 'raw')]
+    """
+    return [(m, name) for m, names in truths.items() for name in names[1:]]
+
+
+def are_names(names: object) -> bool:
+    """Whether ``names`` can be those of a modality's ground truths: they are parts of paths."""
+    return (
+        isinstance(names, list | tuple)
+        and all(isinstance(n, str) and n.strip(".") and "/" not in n for n in names)
+        and 0 < len(names) == len(set(names))
+    )
+
+
 def digest(arrays: Iterable[NDArray[Any]]) -> bytes:
-    """SHA-256 over the bytes of one sample: predictions, ground truth, image, in that order."""
+    """SHA-256 over the bytes of one sample.
+
+    Predictions, ground truth, alternatives to it, image, in that order.
+    """
     sha = hashlib.sha256()
     for array in arrays:
         sha.update(np.ascontiguousarray(array).data)
@@ -121,7 +150,10 @@ def content_hash(
     modalities: Mapping[str, Modality],
     splits: Mapping[str, SplitContent],
 ) -> str:
-    """SHA-256 over structure and samples, whatever the order of writing."""
+    """SHA-256 over structure and samples, whatever the order of writing.
+
+    The name of a ground truth that has no alternative is a remark, as notes are.
+    """
     present = [name for name in keys.SPLITS if name in splits]
     structure = {
         "frame": frame,
@@ -136,6 +168,7 @@ def content_hash(
                     m: [spec.shape, str(spec.dtype), astuple(spec.grid), asdict(spec.provenance)]
                     for m, spec in splits[name].specs.items()
                 },
+                **({"truths": splits[name].truths} if splits[name].alternatives else {}),
             }
             for name in present
         },

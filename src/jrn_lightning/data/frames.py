@@ -19,10 +19,12 @@ class Frame(NamedTuple):
         image: ``(H, W, 3)``; None where it was not asked for.
         targets: modality -> ground truth ``(H, W)`` in the modality's dtype, its invalid value
             where there is none; None where it was not asked for.
+        alternatives: modality and name -> other ground truth, likewise; None where there is none.
     """
 
     image: NDArray[np.uint8] | None
     targets: dict[str, NDArray[Any]] | None
+    alternatives: Mapping[tuple[str, str], NDArray[Any]] | None = None
 
 
 class DataSet(Protocol):
@@ -34,6 +36,9 @@ class DataSet(Protocol):
     size: tuple[int, int]
     #: remarks for the cache
     notes: dict[str, str]
+    #: names of the ground truths of a modality, where they have any: of the one in a frame's
+    #: ``targets``, then of its ``alternatives``
+    truths: dict[str, tuple[str, ...]]
     #: where it lies, for messages
     path: Path
 

@@ -26,6 +26,11 @@ from jrn_lightning.modalities import Depth, Modality, Semantic
 DEPTH: Final = "depth"
 SEMANTIC: Final = "semantic"
 
+# Ground truths of depth, and their arrays in the MATLAB file.
+FILLED: Final = "filled"
+RAW: Final = "raw"
+_DEPTHS: Final = {FILLED: "depths", RAW: "rawDepths"}
+
 # Metres of the 8-bit depth pictures: the middle of each step, no more than the largest depth.
 _LARGEST: Final = 9.99547
 _PICTURE_METRES: Final = np.minimum((np.arange(256) + 0.5) / 255 * _LARGEST, _LARGEST).astype("f4")
@@ -90,6 +95,7 @@ class FrameFolder:
         height, width, _ = self._picture("rgb", next(iter(self.splits.values()))[0], "jpg").shape
         self.size = (height, width)
         self._scenes = self._find_scenes()
+        self.truths: dict[str, tuple[str, ...]] = {DEPTH: (FILLED,)}
         self.notes = _notes(space) | {
             "ground_truth": "in-filled depth in 8 bit (steps of 3.92 cm), NYU-40 labels",
             "scenes": "runs of neighbouring frames of one split and scene type, long ones cut "
@@ -206,7 +212,8 @@ class LabeledMat:
         splits: MATLAB v5 with ``trainNdxs`` and ``testNdxs``, 1-based.
         space: classes of the labels.
         raw_depth: take the sensor's own depth for the ground truth, without what was filled in:
-            pixels without a reading, or at the sensor's limit of 10 m, are missing.
+            pixels without a reading, or at the sensor's limit of 10 m, are missing. Whichever is
+            not taken is the alternative.
 
     Raises:
         CacheError: a file that is missing, damaged or of another layout.
@@ -217,8 +224,9 @@ class LabeledMat:
     ) -> None:
         self.path = path
         self.modalities = modalities(space)
-        self._raw_depth = raw_depth
-        self._depths = "rawDepths" if raw_depth else "depths"
+        self.truths: dict[str, tuple[str, ...]] = {
+            DEPTH: (RAW, FILLED) if raw_depth else (FILLED, RAW)
+        }
         if not path.is_file():
             raise CacheError(f"{path} does not exist. Download nyu_depth_v2_labeled.mat.")
         try:
@@ -226,7 +234,7 @@ class LabeledMat:
             count, _, width, height = self._file["images"].shape
             expected = {
                 "images": (count, 3, width, height),
-                self._depths: (count, width, height),
+                **dict.fromkeys(_DEPTHS.values(), (count, width, height)),
                 "labels": (count, width, height),
             }
             found = {name: self._file[name].shape for name in expected}
@@ -261,17 +269,25 @@ class LabeledMat:
         row = number - 1
         try:
             truth: dict[str, NDArray[Any]] | None = None
+            others: dict[tuple[str, str], NDArray[Any]] | None = None
             if targets:
-                depth = self._file[self._depths][row].T
-                if self._raw_depth:
-                    depth = np.where((depth > 0) & (depth < _SATURATED), depth, Depth.invalid)
-                truth = {DEPTH: depth, SEMANTIC: self._to_classes(self._file["labels"][row].T)}
+                main, other = self.truths[DEPTH]
+                label = self._to_classes(self._file["labels"][row].T)
+                truth = {DEPTH: self._depth(main, row), SEMANTIC: label}
+                others = {(DEPTH, other): self._depth(other, row)}
             picture = self._file["images"][row].transpose(2, 1, 0) if image else None
         except (OSError, RuntimeError) as error:
             raise CacheError(
                 f"{self.path}: frame {number} cannot be read ({error}). Download the file again."
             ) from error
-        return Frame(picture, truth)
+        return Frame(picture, truth, others)
+
+    def _depth(self, name: str, row: int) -> NDArray[Any]:
+        """A ground truth of depth: ``(H, W)``."""
+        depth: NDArray[Any] = self._file[_DEPTHS[name]][row].T
+        if name == RAW:
+            depth = np.where((depth > 0) & (depth < _SATURATED), depth, Depth.invalid)
+        return depth
 
     def close(self) -> None:
         """Close the file."""

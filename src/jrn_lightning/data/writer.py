@@ -30,6 +30,7 @@ from jrn_lightning.data.format import (
     VERSION,
     PredictionSpec,
     SplitContent,
+    are_names,
     check_ids,
     content_hash,
     digest,
@@ -110,6 +111,7 @@ class CacheWriter:
         predictions: Mapping[str, PredictionSpec],
         targets: bool,
         images: bool,
+        truths: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Announce a split, every sample of which is then to be written.
 
@@ -120,10 +122,13 @@ class CacheWriter:
             predictions: by modality.
             targets: whether the frames have ground truth.
             images: whether colour images are stored.
+            truths: names of the ground truths by modality, where they have any: of the one in
+                ``targets``, then of the ``alternatives`` that are stored beside it.
 
         Raises:
             CacheError: another split with this name or one of these ids, a prediction for a
-                modality that was not announced or of the wrong shape, too little disk space.
+                modality that was not announced or of the wrong shape, names of ground truth that
+                is not there, too little disk space.
         """
         where = f"{self.path}: split {name!r}"
         if name not in keys.SPLITS:
@@ -155,7 +160,20 @@ class CacheWriter:
                     f"{where}: {modality} predictions of type {spec.dtype}. "
                     "Store float16 or float32."
                 )
-        written = SplitContent(list(ids), list(scenes), specs, targets, images)
+        truths = truths or {}
+        if set(truths) - set(self.modalities) or (truths and not targets):
+            raise CacheError(
+                f"{where} names ground truths of {', '.join(truths)}. Name those of "
+                f"{', '.join(self.modalities)}, and only with targets=True."
+            )
+        named = {m: tuple(truths[m]) for m in self.modalities if m in truths}
+        for modality, own in named.items():
+            if not are_names(own):
+                raise CacheError(
+                    f"{where}: {modality} ground truths {own}. Give names without '/', no two of "
+                    "them the same."
+                )
+        written = SplitContent(list(ids), list(scenes), specs, targets, images, named)
         check_ids({k: v.ids for k, v in self._splits.items()} | {name: written.ids}, self.path)
 
         n = len(written.ids)
@@ -167,6 +185,10 @@ class CacheWriter:
                 f"{keys.TARGET}/{m}": (self.frame, modality.target_dtype)
                 for m, modality in self.modalities.items()
             }
+        arrays |= {
+            f"{keys.ALTERNATIVE}/{m}/{other}": (self.frame, self.modalities[m].target_dtype)
+            for m, other in written.alternatives
+        }
         if images:
             arrays[keys.IMAGE] = ((*self.frame, 3), np.dtype(np.uint8))
         with self._writing() as file:
@@ -191,6 +213,8 @@ class CacheWriter:
                 dataset.attrs["grid"] = np.array(astuple(spec.grid), np.float64)
                 for key, text in asdict(spec.provenance).items():
                     set_text(dataset, key, text)
+            for modality, own in named.items():
+                set_text(group[keys.TARGET][modality], "truths", json.dumps(own))
         self._splits[name] = written
 
     def write(
@@ -201,6 +225,7 @@ class CacheWriter:
         predictions: Mapping[str, NDArray[Any]],
         targets: Mapping[str, NDArray[Any]] | None = None,
         image: NDArray[np.uint8] | None = None,
+        alternatives: Mapping[tuple[str, str], NDArray[Any]] | None = None,
     ) -> None:
         """Validate and store frame ``i`` of an announced split, in any order.
 
@@ -210,6 +235,8 @@ class CacheWriter:
             predictions: by modality, ``(C, h, w)``.
             targets: by modality, ``(H, W)``; None where the split has none.
             image: ``(H, W, 3)``; None where the split has none.
+            alternatives: other ground truth by modality and name, ``(H, W)``: all that ``truths``
+                of the split names.
 
         Raises:
             CacheError: a shape, type or value that the format does not allow, by frame; the disk
@@ -241,6 +268,14 @@ class CacheWriter:
                 self.frame,
                 modality.target_dtype,
                 modality.check_target,
+            )
+        for name, other in written.alternatives:
+            arrays[f"{keys.ALTERNATIVE}/{name}/{other}"] = _checked(
+                f"{frame}: {name} ground truth {other!r}",
+                (alternatives or {}).get((name, other)),
+                self.frame,
+                self.modalities[name].target_dtype,
+                self.modalities[name].check_target,
             )
         if image is not None:
             arrays[keys.IMAGE] = _checked(

@@ -24,10 +24,11 @@ MAIN = "statistics"  # untouched input, joint, each modality muted; per protocol
 STRATA = "strata"  # the same setups; per kind of pixel
 MUTE_VALUES = "mute_values"  # each modality muted with each mute value; per protocol
 LADDER = "ladder"  # each modality from truth to nothing; per protocol
-GRID = "protocols"  # the main setups; per crop and convention
+GRID = "protocols"  # the main setups; per crop, convention and ground truth
 PARTS = (MAIN, STRATA, MUTE_VALUES, LADDER, GRID)
 
 USUAL = "usual"  # the grid's convention where a modality has no other
+UNNAMED = "truth"  # its ground truth where nobody has given it a name
 
 #: rungs of the ladder: share of truth (positive) or of noise (negative) in the prediction
 TRUTH, NOTHING = "truth", "nothing"
@@ -90,7 +91,9 @@ class Evaluator:
         mutable: modalities that are muted in turn; all by default, none for a network that has
             learned without one.
         strata: whether to tell kinds of pixels apart.
-        grid: whether to measure under every crop and convention.
+        grid: whether to measure under every crop, convention and ground truth.
+        truths: names of the ground truths by modality, where they have any: of the batch's
+            ``target``, then of those in its ``alternative``, which the grid measures too.
 
     Raises:
         ConfigError: a ladder for a modality whose truth makes no prediction.
@@ -104,6 +107,7 @@ class Evaluator:
     mutable: Sequence[str] | None = None
     strata: bool = False
     grid: bool = False
+    truths: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _regions: dict[tuple[object, ...], Regions] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -135,7 +139,12 @@ class Evaluator:
             setups = tuple(rung(m, r) for m in self._muted for r in RUNGS)
             found.append(Part(LADDER, setups, tuple(self.protocols)))
         if self.grid:
-            names = [f"{c}/{k}" for k in self._conventions for c in fitting(size)]
+            names = [
+                "/".join((crop, convention, *truth))
+                for truth in ((), *((name,) for name in self._alternatives))
+                for convention in self._conventions
+                for crop in fitting(size)
+            ]
             found.append(Part(GRID, self.setups, tuple(names)))
         return tuple(found)
 
@@ -177,7 +186,7 @@ class Evaluator:
                 rungs = (x for m in self._muted for x in self._rungs(network, batch, m, maps))
                 result[part.name] = _joined([measured(x) for x in rungs])
             else:
-                result[part.name] = self._grid(main, targets, size)
+                result[part.name] = self._grid(main, batch)
         return result
 
     # -- parts ---------------------------------------------------------------------------------
@@ -220,25 +229,41 @@ class Evaluator:
         names = [c for m in self.modalities.values() for c in m.conventions]
         return [USUAL, *dict.fromkeys(names)]
 
-    def _grid(
-        self,
-        maps: Sequence[Mapping[str, Tensor]],
-        targets: Mapping[str, Tensor],
-        size: tuple[int, int],
-    ) -> Rows:
-        result = {}
+    @property
+    def _alternatives(self) -> list[str]:
+        """Names of the ground truths beside the targets, of any modality."""
+        names = [name for m in self.modalities for name in self.truths.get(m, ())[1:]]
+        return list(dict.fromkeys(names))
+
+    def _grid(self, maps: Sequence[Mapping[str, Tensor]], batch: Batch) -> Rows:
+        size, result = _size(batch), {}
         for m, modality in self.modalities.items():
-            crops = self._region(fitting(size), size, targets[m].device)
+            target = batch["target"][m]
+            crops = self._region(fitting(size), size, target.device)
             outputs = torch.stack([x[m] for x in maps])
-            usual = modality.statistics(outputs, targets[m], crops)
+            # What another modality has beside the usual is the usual to this one.
+            main = self._conventional(modality, outputs, target, crops)
             rows = [
-                modality.statistics(*modality.under(c, outputs, targets[m]), crops)
-                if c in modality.conventions
-                else usual
-                for c in self._conventions
+                self._conventional(modality, outputs, batch["alternative"][m, name], crops)
+                if name in self.truths.get(m, ())[1:]
+                else main
+                for name in self._alternatives
             ]
-            result[m] = torch.cat(rows, 2)
+            result[m] = torch.cat([main, *rows], 2)
         return result
+
+    def _conventional(
+        self, modality: Modality, outputs: Tensor, target: Tensor, crops: Regions
+    ) -> Tensor:
+        """Statistics under every convention, one after the other."""
+        usual = modality.statistics(outputs, target, crops)
+        rows = [
+            modality.statistics(*modality.under(c, outputs, target), crops)
+            if c in modality.conventions
+            else usual
+            for c in self._conventions
+        ]
+        return torch.cat(rows, 2)
 
     def _statistics(
         self, maps: Sequence[Mapping[str, Tensor]], targets: Mapping[str, Tensor], regions: Regions

@@ -53,9 +53,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     # has no truth. Gain is NaN without the control.
     "images": ("arch", "id", "scene", "source", "target", "performance", "omega", "gain"),
     # Any measure under any protocol; setup "input" (arch "input") or "joint", means over seeds.
+    # truth: name of the ground truth, "truth" where it has none.
     "protocols": (
-        *("arch", "setup", "modality", "measure", "label", "crop", "convention", "pooling"),
-        "value",
+        *("arch", "setup", "modality", "measure", "label"),
+        *("crop", "convention", "truth", "pooling", "value"),
     ),
     # Figure 8. A of one half of the images, ω of the other, one row per trained network.
     "points": ("arch", "computation", "seed", "source", "target", "omega", "performance"),

@@ -96,11 +96,10 @@ def protocols(findings: Findings, arch: str = keys.UNTOUCHED) -> RenderableType:
         rows = of_arch[of_arch["modality"] == modality]
         if not len(rows):
             continue
-        values = rows.pivot_table(
-            "value", ["crop", "convention", "pooling"], "measure", sort=False, dropna=False
-        )
+        where = ["crop", "convention", "truth", "pooling"]
+        values = rows.pivot_table("value", where, "measure", sort=False, dropna=False)
         table = Table(box=None, padding=(0, 1, 0, 0))
-        for name in ("crop", "convention", "pooling"):
+        for name in where:
             table.add_column(name, no_wrap=True)
         for column in shown:
             table.add_column(escape("\n".join(column.header)), justify="right", no_wrap=True)
@@ -123,7 +122,8 @@ def protocols(findings: Findings, arch: str = keys.UNTOUCHED) -> RenderableType:
             numbers = [
                 _number(c, printed[c.measure]) if c.measure in printed else "" for c in shown
             ]
-            table.add_row("published", "", "", *numbers, style="italic")
+            blank = [""] * (len(where) - 1)
+            table.add_row("published", *blank, *numbers, style="italic")
         parts += [Text(f"{modality}, {arch}", style="bold underline"), table]
         if best:
             parts += [_nearest(values, shown, printed, best), Text()]

@@ -298,7 +298,8 @@ def sections(findings: Findings) -> Iterator[Section]:
     yield Section(
         "protocols",
         "Which protocol a number comes from",
-        "Every measure under every crop, convention and pooling, from the same outputs.",
+        "Every measure under every crop, convention, ground truth and pooling, from the same "
+        "outputs.",
         tables=tuple(_protocol_tables(findings)),
         empty=_unless(findings.protocols, "python run.py -m … evaluation.grid=true"),
     )
@@ -362,7 +363,7 @@ def _differences_table(findings: Findings) -> Iterator[Table]:
 def _protocol_tables(findings: Findings) -> Iterator[Table]:
     """A table for each modality: a row per architecture and protocol, a column per measure."""
     for modality, frame in findings.protocols.groupby("modality", sort=False):
-        where = ["arch", "crop", "convention", "pooling"]
+        where = ["arch", "crop", "convention", "truth", "pooling"]
         values = frame.assign(value=pd.to_numeric(frame["value"]))
         wide = values.pivot_table("value", where, "label", sort=False)
         known = findings.summary.columns.get(str(modality), ())
@@ -377,7 +378,7 @@ def _protocol_tables(findings: Findings) -> Iterator[Table]:
             rows.append((*map(str, index), *cells))
         heads = [f"{c} [%]" if c in percent else str(c) for c in wide.columns]
         archs = tuple("" if row[0] == keys.UNTOUCHED else row[0] for row in rows)
-        titles = ("architecture", "crop", "convention", "pooling", *heads)
+        titles = ("architecture", *where[1:], *heads)
         yield Table(str(modality), titles, tuple(rows), archs)
 
 

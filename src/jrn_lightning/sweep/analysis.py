@@ -22,6 +22,7 @@ from jrn_lightning.evaluation.evaluator import (
     NOTHING,
     RUNGS,
     STRATA,
+    UNNAMED,
     USUAL,
     muted_with,
     rung,
@@ -107,6 +108,8 @@ class _Analysis:
         table = self.parts.reference
         self.scenes = table.scenes
         self.modalities = table.modalities
+        described = comparison.modalities
+        self.truths = {m: described.get(m, {}).get("truths") or (UNNAMED,) for m in self.modalities}
         self.measures = {m: x.measure(x.primary) for m, x in table.modalities.items()}
         self.draw = Bootstrap.draw(table.scenes, resamples, seed)
         self.directions = [
@@ -337,7 +340,7 @@ class _Analysis:
     # -- protocols -----------------------------------------------------------------------------
 
     def protocols(self) -> pd.DataFrame:
-        """Every measure under every crop, convention and pooling."""
+        """Every measure under every crop, convention, ground truth and pooling."""
         part = GRID if self.parts.anywhere(GRID) else MAIN
         rows: Rows = []
         for arch, jobs in self.parts.groups.items():
@@ -352,11 +355,13 @@ class _Analysis:
     def _measured(self, arch: str, setup: str, tables: Sequence[StatisticsTable]) -> Rows:
         """The rows of one setup, means over the networks."""
         rows: Rows = []
-        names = [name.partition("/")[::2] for name in tables[0].protocols]
+        # A crop, of the grid also a convention, and a ground truth where it is an alternative.
+        names = [(*name.split("/"), "", "")[:3] for name in tables[0].protocols]
         for m, modality in self.modalities.items():
-            # What another modality clips is nothing to this one.
-            own = ("", USUAL, *modality.conventions)
-            which = [p for p, (_, convention) in enumerate(names) if convention in own]
+            # What another modality clips, or has another truth of, is nothing to this one.
+            conventions = ("", USUAL, *modality.conventions)
+            truths = ("", *self.truths[m][1:])
+            which = [p for p, (_, c, t) in enumerate(names) if c in conventions and t in truths]
             values = [t.values[m][:, t.setups.index(setup)][:, which] for t in tables]
             for measure in modality.measures:
                 for pooling in POOLINGS:
@@ -371,6 +376,7 @@ class _Analysis:
                                 "label": measure.label,
                                 "crop": names[p][0],
                                 "convention": names[p][1] or USUAL,
+                                "truth": names[p][2] or self.truths[m][0],
                                 "pooling": pooling,
                                 "value": float(value),
                             }

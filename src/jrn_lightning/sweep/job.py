@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +30,7 @@ from jrn_lightning.errors import CheckpointError, ConfigError, JRNError
 from jrn_lightning.evaluation import POOLINGS, Evaluator, StatisticsTable, fitting
 from jrn_lightning.evaluation.evaluator import MAIN, Part
 from jrn_lightning.influence import summarize
+from jrn_lightning.keys import TEST
 from jrn_lightning.modalities import Modality, import_plugins
 from jrn_lightning.models import JRN, Noise, OtherImage, is_loose
 from jrn_lightning.refine import load_network
@@ -125,6 +126,7 @@ def _data(cfg: DictConfig) -> CacheDataModule:
         num_workers=cfg.data.num_workers,
         limit_train=limit,
         limit_test=limit,
+        alternative=cfg.evaluation.grid,
     )
 
 
@@ -240,7 +242,7 @@ class _Job:
             "setups": list(task.evaluator.setups),
             "protocols": list(task.evaluator.protocols),
             "poolings": list(POOLINGS),
-            "modalities": _described(task.modalities),
+            "modalities": _described(task.modalities, task.evaluator.truths),
             "versions": {name: version(name) for name in _PACKAGES}
             | {"python": sys.version.split()[0]},
         }
@@ -316,6 +318,7 @@ class _Job:
             () if self.cfg.recipe.muted else None,
             strata=cfg.strata,
             grid=cfg.grid,
+            truths=self.data.cache.split(TEST).truths,
         )
 
     def _trainer(self, accelerator: str, bfloat16: bool, logger: Any) -> pl.Trainer:
@@ -488,11 +491,14 @@ def _device_name(accelerator: str) -> str:
     return torch.cuda.get_device_name() if accelerator == "gpu" else "cpu"
 
 
-def _described(modalities: Mapping[str, Modality]) -> dict[str, Any]:
+def _described(
+    modalities: Mapping[str, Modality], truths: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     return {
         name: {
             "kind": modality.kind,
             "primary": modality.primary,
+            "truths": list(truths.get(name, ())),
             "measures": [
                 {
                     "name": m.name,

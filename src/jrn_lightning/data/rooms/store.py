@@ -103,6 +103,7 @@ class Rooms:
             keys.TRAIN: list(range(1, first_test)),
             keys.TEST: list(range(first_test, spec.frames + 1)),
         }
+        self.truths: dict[str, tuple[str, ...]] = {}
         self.notes = {
             "ground_truth": "generated rooms, depth with a sensor's holes and noise",
             "rooms": json.dumps(asdict(spec)),
