@@ -403,3 +403,14 @@ def test_the_grid_has_every_ground_truth_under_every_convention(batch: Batch) ->
                 np.testing.assert_allclose(found["depth"][s, b, p, :3], expected, rtol=1e-5)
     counts = found["depth"][1, :, [0, 3, 5], 0].sum(0).tolist()
     assert counts[0] > counts[1] > counts[2] > 0
+
+
+def test_statistics_are_exact_whatever_the_network_runs_in(batch: Batch) -> None:
+    """Autocast would take the sums of a row in bfloat16: three digits."""
+    evaluator = Evaluator(MODALITIES, ["full"], strata=True, grid=True)
+    exact = evaluator(network, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = evaluator(network, batch)
+    for part, rows in exact.items():
+        for m in MODALITIES:
+            assert torch.equal(half[part][m], rows[m]), (part, m)

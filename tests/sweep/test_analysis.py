@@ -197,6 +197,29 @@ def test_strata_by_hand(sweep: Path, findings: Findings) -> None:
             assert omega["share"] == pytest.approx(pixels / whole, rel=1e-12)
 
 
+def test_a_class_is_measured_by_its_iou_over_the_whole_frame(
+    sweep: Path, findings: Findings
+) -> None:
+    """The mean IoU of a class's pixels alone would not count what is wrongly taken for it."""
+
+    def iou(name: str, setup: str, k: int) -> float:
+        table = StatisticsTable.load(sweep / name / f"seed{k}" / f"{MAIN}.h5")
+        confusion = table.of("semantic", setup, "full").sum(0).reshape(5, 5)
+        union = confusion[2].sum() + confusion[:, 2].sum() - confusion[2, 2]
+        return float(100 * confusion[2, 2] / union)
+
+    stratum = MODALITIES["semantic"].strata[2]
+    key = {"arch": "cat60", "source": "depth", "target": "semantic", "stratum": stratum}
+    joint = seeds(lambda k: iou("cat60", "joint", k))
+    muted = seeds(lambda k: iou("cat60", "muted_depth", k))
+    control = seeds(lambda k: iou("cat60,recipe.muted=[depth]", "joint", k))
+    omega = only(findings.strata, effect="omega", **key)
+    gain = only(findings.strata, effect="gain", **key)
+    assert omega["value"] == pytest.approx(joint - muted, rel=1e-9)
+    assert gain["value"] == pytest.approx(joint - control, rel=1e-9)
+    assert omega["low"] < omega["value"] < omega["high"]
+
+
 def test_images_by_hand(sweep: Path, findings: Findings) -> None:
     assert len(findings.images) == 2 * 2 * IMAGES
     key = {"arch": "cat60", "source": "semantic", "target": "depth", "id": "0007"}
@@ -399,7 +422,9 @@ def test_a_part_that_a_job_lacks_is_said(copy: Path) -> None:
     rows = findings.strata[findings.strata["arch"] == "cat5"]
     assert set(rows.loc[rows["effect"] == "omega", "seeds"]) == {3}
     depth = rows[(rows["effect"] == "gain") & (rows["source"] == "depth")]
-    assert set(depth["seeds"]) == {2}
+    # A class is measured from the main part.
+    assert set(depth.loc[depth["stratum"].str.startswith("class"), "seeds"]) == {3}
+    assert set(depth.loc[~depth["stratum"].str.startswith("class"), "seeds"]) == {2}
     assert sorted(p.split("gain/")[1] for p in findings.problems) == [
         "cat5,recipe.muted=[depth]/seed0: left out of the strata: it holds none",
         "cat60/seed1: left out of the ladder: it holds none",

@@ -118,7 +118,7 @@ def build(
                 },
                 targets=split != keys.PREDICT,
                 images=images,
-                truths=data.truths if split != keys.PREDICT else {},
+                truths=_truths(data, split),
             )
         clipped = dict.fromkeys(kinds, 0)
         for split, numbers in data.splits.items():
@@ -141,6 +141,13 @@ def build(
             writer.notes["clipped"] = ", ".join(
                 f"{count} samples of predicted {name}" for name, count in clipped.items() if count
             )
+
+
+def _truths(data: DataSet, split: str) -> dict[str, tuple[str, ...]]:
+    """Names of the ground truths to store: alternatives are for testing alone."""
+    if split == keys.PREDICT:
+        return {}
+    return {m: names if split == keys.TEST else names[:1] for m, names in data.truths.items()}
 
 
 def _spec(given: Input, digest: str, split: str, size: tuple[int, int]) -> PredictionSpec:

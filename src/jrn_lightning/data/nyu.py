@@ -224,17 +224,18 @@ class LabeledMat:
     ) -> None:
         self.path = path
         self.modalities = modalities(space)
-        self.truths: dict[str, tuple[str, ...]] = {
-            DEPTH: (RAW, FILLED) if raw_depth else (FILLED, RAW)
-        }
+        main, other = (RAW, FILLED) if raw_depth else (FILLED, RAW)
         if not path.is_file():
             raise CacheError(f"{path} does not exist. Download nyu_depth_v2_labeled.mat.")
         try:
             self._file = h5py.File(path, "r", locking=False)
             count, _, width, height = self._file["images"].shape
+            # A copy of the file without the other depth serves as well.
+            depths = (main, other) if _DEPTHS[other] in self._file else (main,)
+            self.truths: dict[str, tuple[str, ...]] = {DEPTH: depths}
             expected = {
                 "images": (count, 3, width, height),
-                **dict.fromkeys(_DEPTHS.values(), (count, width, height)),
+                **{_DEPTHS[name]: (count, width, height) for name in depths},
                 "labels": (count, width, height),
             }
             found = {name: self._file[name].shape for name in expected}
@@ -271,10 +272,10 @@ class LabeledMat:
             truth: dict[str, NDArray[Any]] | None = None
             others: dict[tuple[str, str], NDArray[Any]] | None = None
             if targets:
-                main, other = self.truths[DEPTH]
+                main, *rest = self.truths[DEPTH]
                 label = self._to_classes(self._file["labels"][row].T)
                 truth = {DEPTH: self._depth(main, row), SEMANTIC: label}
-                others = {(DEPTH, other): self._depth(other, row)}
+                others = {(DEPTH, name): self._depth(name, row) for name in rest}
             picture = self._file["images"][row].transpose(2, 1, 0) if image else None
         except (OSError, RuntimeError) as error:
             raise CacheError(

@@ -256,9 +256,9 @@ class Evaluator:
         self, modality: Modality, outputs: Tensor, target: Tensor, crops: Regions
     ) -> Tensor:
         """Statistics under every convention, one after the other."""
-        usual = modality.statistics(outputs, target, crops)
+        usual = _measured(modality, outputs, target, crops)
         rows = [
-            modality.statistics(*modality.under(c, outputs, target), crops)
+            _measured(modality, *modality.under(c, outputs, target), crops)
             if c in modality.conventions
             else usual
             for c in self._conventions
@@ -269,7 +269,7 @@ class Evaluator:
         self, maps: Sequence[Mapping[str, Tensor]], targets: Mapping[str, Tensor], regions: Regions
     ) -> Rows:
         return {
-            m: modality.statistics(torch.stack([x[m] for x in maps]), targets[m], regions)
+            m: _measured(modality, torch.stack([x[m] for x in maps]), targets[m], regions)
             for m, modality in self.modalities.items()
         }
 
@@ -278,6 +278,13 @@ class Evaluator:
         if key not in self._regions:
             self._regions[key] = regions(names, size).to(device)
         return self._regions[key]
+
+
+def _measured(modality: Modality, outputs: Tensor, target: Tensor, regions: Regions) -> Tensor:
+    """Statistics ``(S, B, P, D)``, whatever the precision that the network runs in."""
+    # Sums are matrix products, which autocast would take in bfloat16.
+    with torch.autocast(target.device.type, enabled=False):
+        return modality.statistics(outputs, target, regions)
 
 
 def _size(batch: Batch) -> tuple[int, int]:

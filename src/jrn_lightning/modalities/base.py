@@ -401,6 +401,15 @@ class Modality(ABC):
         """Names of the kinds of pixels that this modality's truth tells apart."""
         return ()
 
+    @property
+    def stratum_measures(self) -> Mapping[str, str]:
+        """Stratum -> the measure of *all* pixels that says how this modality does there.
+
+        For strata whose truth is all alike, so that the primary measure of their pixels alone
+        would not count what is wrongly taken for it elsewhere.
+        """
+        return {}
+
     def stratify(self, target: Tensor) -> Tensor:
         """Where each of ``strata`` is, by the truth ``(B, H, W)``: bool ``(strata, B, H, W)``."""
         return torch.zeros((0, *target.shape), dtype=torch.bool, device=target.device)

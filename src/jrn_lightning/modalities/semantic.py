@@ -250,6 +250,11 @@ class Semantic(Modality):
         """By true class, and at the borders of labels against away from them."""
         return (*(f"class_{name.lower()}" for name in self.classes), "label_edge", "label_inside")
 
+    @property
+    def stratum_measures(self) -> dict[str, str]:
+        """The IoU of each class (Table III)."""
+        return {f"class_{name.lower()}": f"iou_{name.lower()}" for name in self.classes}
+
     def stratify(self, target: Tensor) -> Tensor:
         """An edge is where another label lies within a 240th of the height to any side."""
         valid = self.target_valid(target)

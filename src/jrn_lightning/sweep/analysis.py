@@ -50,6 +50,8 @@ from jrn_lightning.sweep.record import JobRecord
 Rows = list[dict[str, Any]]
 #: modality and setup -> its A under one protocol, or ``(P,)`` in each stratum
 _A = dict[tuple[str, str], Sampled]
+#: effect -> the networks that it is of, its values, and the ends of their intervals
+_OmegaAndGain = dict[str, tuple[Sequence[JobRecord], Array, tuple[Array, Array]]]
 
 
 def analyse(
@@ -251,16 +253,13 @@ class _Analysis:
             kinds = self._kinds(self.parts.protocols(STRATA))
             shares = self._shares(jobs[0])
             for source, target in self.directions:
-                joint = a[target, JOINT]
-                effects = {OMEGA: (jobs, joint - a[target, muted(source)])}
-                shared, control = self._controls(jobs, source, STRATA)
-                if shared:
-                    gain = joint.networks(shared) - control[target, JOINT]
-                    effects[GAIN] = ([jobs[i] for i in shared], gain)
-                for effect, (networks, sampled) in effects.items():
-                    distribution = sampled.over_seeds(self.seed + 1)
-                    ends = distribution.interval()
+                effects = self._omega_and_gain(jobs, a, source, target, STRATA)
+                own = self._of_own_strata(jobs, source, target)
+                for effect in effects:
                     for p, (of, name) in enumerate(kinds):
+                        alike = of == target and name in own
+                        networks, rated, (low, high) = (own[name] if alike else effects)[effect]
+                        at = () if alike else (p,)
                         rows.append(
                             {
                                 **_identity(arch, networks),
@@ -270,12 +269,46 @@ class _Analysis:
                                 "of": of,
                                 "stratum": name,
                                 "share": shares[target][p],
-                                "value": float(distribution.value[p]),
-                                "low": float(ends[0][p]),
-                                "high": float(ends[1][p]),
+                                "value": float(rated[at]),
+                                "low": float(low[at]),
+                                "high": float(high[at]),
                             }
                         )
         return _frame("strata", rows)
+
+    def _of_own_strata(
+        self, jobs: Sequence[JobRecord], source: str, target: str
+    ) -> dict[str, _OmegaAndGain]:
+        """Strata of the target's own truth for which another measure speaks."""
+        found, setups = {}, (JOINT, muted(source))
+        for name, measure_name in self.modalities[target].stratum_measures.items():
+            measure = self.modalities[target].measure(measure_name)
+            _, a = self._performances(
+                jobs, MAIN, lambda m, setup: m == target and setup in setups, measure
+            )
+            found[name] = self._omega_and_gain(jobs, a, source, target, MAIN, measure)
+        return found
+
+    def _omega_and_gain(
+        self,
+        jobs: Sequence[JobRecord],
+        a: _A,
+        source: str,
+        target: str,
+        part: str,
+        measure: Measure | None = None,
+    ) -> _OmegaAndGain:
+        """ω, and gain where there are controls."""
+        effects = {OMEGA: (jobs, a[target, JOINT] - a[target, muted(source)])}
+        shared, control = self._controls(jobs, source, part, measure)
+        if shared:
+            gain = a[target, JOINT].networks(shared) - control[target, JOINT]
+            effects[GAIN] = ([jobs[i] for i in shared], gain)
+        found = {}
+        for effect, (networks, sampled) in effects.items():
+            distribution = sampled.over_seeds(self.seed + 1)
+            found[effect] = (networks, distribution.value, distribution.interval())
+        return found
 
     def _kinds(self, names: Sequence[str]) -> list[tuple[str, str]]:
         """Which modality's truth tells each stratum, and its name."""
@@ -468,8 +501,12 @@ class _Analysis:
         jobs: Sequence[JobRecord],
         part: str,
         needed: Callable[[str, str], bool] = lambda target, setup: True,
+        measure: Measure | None = None,
     ) -> tuple[list[JobRecord], _A]:
-        """The networks that have a part, and their A in the setups that are ``needed``."""
+        """The networks that have a part, and their A in the setups that are ``needed``.
+
+        A is of the primary measure, unless another is given.
+        """
         setups: dict[str, list[str]] = {}
 
         def chosen(table: StatisticsTable) -> dict[str, Array]:
@@ -484,13 +521,19 @@ class _Analysis:
         kept, stacked = self.parts.stacked(jobs, part, chosen)
         a: _A = {}
         for m, array in stacked.items():
-            measure = self.measures[m]
-            sampled = Sampled.of(array, measure, self.draw, self.over_images)
-            sampled = sampled.map(measure.performance)
+            chosen_measure = measure or self.measures[m]
+            sampled = Sampled.of(array, chosen_measure, self.draw, self.over_images)
+            sampled = sampled.map(chosen_measure.performance)
             a |= {(m, setup): sampled[s] for s, setup in enumerate(setups[m])}
         return kept, a
 
-    def _controls(self, jobs: Sequence[JobRecord], source: str, part: str) -> tuple[list[int], _A]:
+    def _controls(
+        self,
+        jobs: Sequence[JobRecord],
+        source: str,
+        part: str,
+        measure: Measure | None = None,
+    ) -> tuple[list[int], _A]:
         """Which networks have a control that never saw ``source``, and what is A of these."""
         pairs = {}
         for i, job in enumerate(jobs):
@@ -501,6 +544,7 @@ class _Analysis:
             [control for _, control in pairs.values()],
             part,
             lambda target, setup: target != source and setup == JOINT,
+            measure,
         )
         return [pairs[control.folder][0] for control in kept], a
 
