@@ -46,6 +46,15 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def test_influence_draws_what_it_found(sweep: Path, tmp_path: Path) -> None:
+    output = run("influence", sweep, "--figures", "--out", tmp_path)
+    for kind in ("influence", "effects", "mute_values", "points", "strata", "ladder"):
+        path = tmp_path / f"{kind}_depth_to_semantic.png"
+        assert path.read_bytes().startswith(b"\x89PNG"), kind
+        assert str(path) in output
+    assert (tmp_path / "differences_gain_semantic_to_depth.png").is_file()
+
+
 def test_influence_prints_and_writes_every_frame(sweep: Path, tmp_path: Path) -> None:
     (sweep / "cat5" / "seed1" / f"{LADDER}.h5").unlink()
     before = files(sweep)

@@ -12,7 +12,7 @@ Sweep = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sweep, a
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog="Example: jrn influence runs/nyu --protocol eigen")(influence)
+    app.command(epilog="Example: jrn influence runs/nyu --protocol eigen --figures")(influence)
     app.command(epilog="Example: jrn protocols runs/nyu")(protocols)
 
 
@@ -24,6 +24,9 @@ def influence(
     pooling: Annotated[
         str, typer.Option(help="pixels: pooled over the test set; images: averaged over images.")
     ] = "pixels",
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw the findings too, as PNG.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Where to write; by default into DIR/influence.", show_default=False),
@@ -55,6 +58,14 @@ def influence(
     folder = out or sweep / listing.FOLDER
     listing.write(findings, folder, names)
     console.print(f"\nwritten: {folder}/*.csv", soft_wrap=True, highlight=False)
+    if figures:
+        # matplotlib takes a second to import.
+        from jrn_lightning.report.page import write_figures
+
+        with progress.status("Drawing"):
+            paths = write_figures(findings, folder)
+        for path in paths:
+            console.print(f"written: {path}", soft_wrap=True, highlight=False)
 
 
 def protocols(

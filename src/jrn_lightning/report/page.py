@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -20,9 +21,11 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from jrn_lightning import keys
+from jrn_lightning.errors import RecordError
 from jrn_lightning.report import effects as draw
 from jrn_lightning.report import tables
 from jrn_lightning.report.figures import influence_figures
+from jrn_lightning.report.files import replacing
 from jrn_lightning.report.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA, PERFORMANCE, Findings
 from jrn_lightning.report.gallery import Gallery, exhibits, key
 from jrn_lightning.report.style import MANY, value_in, words
@@ -303,6 +306,28 @@ def sections(findings: Findings) -> Iterator[Section]:
         tables=tuple(_protocol_tables(findings)),
         empty=_unless(findings.protocols, "python run.py -m … evaluation.grid=true"),
     )
+
+
+def write_figures(findings: Findings, folder: Path) -> list[Path]:
+    """Every figure of the page as a PNG file of its own in ``folder``, which is there.
+
+    Raises:
+        RecordError: ``folder`` cannot be written to.
+    """
+    paths = []
+    try:
+        for section in sections(findings):
+            for plot in section.plots():
+                name = plot.name.replace("/->", "_").replace("/", "_").replace("->", "_to_")
+                paths.append(folder / f"{name}.png")
+                with replacing(paths[-1]) as temporary:
+                    plot.figure.savefig(temporary, format="png")
+    except OSError as error:
+        raise RecordError(
+            f"{folder}: the figures cannot be written ({error}). Free space, or choose another "
+            "folder with --out."
+        ) from error
+    return paths
 
 
 # -- tables ------------------------------------------------------------------------------------
