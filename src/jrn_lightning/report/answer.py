@@ -92,6 +92,13 @@ def _gain(source: str, rows: pd.DataFrame, column: Column) -> str:
             f"({top['arch']}) over the same network trained without {source}"
         )
     parts = []
+    rest = rows[~_sure(rows)]
+    if len(rest) > len(sure):  # few architectures do not speak for the others
+        top = _largest(rest)
+        parts.append(
+            f"not told from noise in {len(rest)} of {_architectures(len(rows))}, at most "
+            f"{_estimate(top)} {unit} ({top['arch']})"
+        )
     for found, verb, top in (
         (helped, "helps", _largest(helped)),
         (hurt, "hurts", _largest(hurt, -1)),
