@@ -220,3 +220,16 @@ def test_the_terminal_shows_every_sentence_as_it_is(found: Findings) -> None:
     for sentence in sentences:
         assert sentence in words
     assert "p < 0.05" in words
+
+
+def test_many_architectures_are_counted_not_listed(found: Findings) -> None:
+    extra = [
+        {**row, "first": row["first"], "second": f"cat,arch.fusion_channels={k}", "p_holm": 0.9}
+        for k in range(4)
+        for row in found.differences.to_dict("records")
+        if row["effect"] == "performance" and row["first"] == "cat60" and row["second"] == "sum60"
+    ]
+    told = line(answer(replace(found, differences=pd.DataFrame(extra))), "Refinement")
+    assert "not told from cat, fusion_channels=0, cat, fusion_channels=1" in told
+    more = pd.DataFrame([*extra, *({**row, "second": row["second"] + "0"} for row in extra[:2])])
+    assert "not told from 5 others" in line(answer(replace(found, differences=more)), "Refinement")

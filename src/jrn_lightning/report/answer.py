@@ -22,12 +22,13 @@ from jrn_lightning.report.findings import (
     PERFORMANCE,
     Findings,
 )
-from jrn_lightning.report.summary import Column
+from jrn_lightning.report.summary import Column, short
 
 LEVEL = 0.05
 NOTE = (
     f"Sure: p < {LEVEL:g}, after Holm's correction where there is one; in brackets: 95 % intervals."
 )
+_FEW = 4  # names that are listed
 SEEDS = 5  # with fewer, how much networks differ by chance is hardly known
 
 
@@ -51,7 +52,7 @@ def answer(findings: Findings) -> list[str]:
         return ["No job has finished yet: there is no answer."]
     sentences = [_helped(findings, column) for column in summary.primary.values()]
     sentences += [_damage(findings), _refinement(findings), _peaks(findings), _next(findings)]
-    return [sentence for sentence in sentences if sentence]
+    return [short(sentence) for sentence in sentences if sentence]
 
 
 def terminal(sentences: Sequence[str]) -> RenderableType:
@@ -190,7 +191,7 @@ def _told(findings: Findings, best: str, target: str) -> str:
     def others(found: pd.DataFrame) -> list[str]:
         return [b if a == best else a for a, b in zip(found["first"], found["second"], strict=True)]
 
-    beaten, even = others(rows[sure]), others(rows[~sure])
+    beaten, even = _few(others(rows[sure])), _few(others(rows[~sure]))
     if beaten and even:
         return f" (better than {_and(beaten)}, not told from {_and(even)})"
     if beaten:
@@ -292,6 +293,11 @@ def _and(words: Iterable[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def _few(names: list[str]) -> list[str]:
+    """Names, or how many where they are too many to read."""
+    return names if len(names) <= _FEW else [f"{len(names)} others"]
 
 
 def _sentence(clauses: Iterable[str], start: str = "") -> str:

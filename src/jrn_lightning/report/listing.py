@@ -24,7 +24,7 @@ from jrn_lightning.report.findings import (
     OMEGA,
     Findings,
 )
-from jrn_lightning.report.summary import Column, Summary, value_of
+from jrn_lightning.report.summary import Column, Summary, short, value_of
 
 FOLDER = "influence"
 LEVEL = 0.05
@@ -169,7 +169,7 @@ def _grid(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) ->
     for i, name in enumerate(head):
         table.add_column(escape(name), justify="left" if i < words else "right", no_wrap=i >= words)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(short(cell)) for cell in row))
     return table
 
 

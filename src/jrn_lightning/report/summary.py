@@ -322,3 +322,12 @@ def _state(status: pd.Series) -> str:
         return str(done)
     others = [f"{n} {kind}" for kind, n in counts.items() if kind != FINISHED]
     return ", ".join([f"{done} of {len(status)}", *others])
+
+
+def short(text: str) -> str:
+    """Names of architectures in ``text`` as they are read, with places to break lines at.
+
+    >>> short("cat,arch.fusion_channels=40,arch.stem_channels=20")
+    'cat, fusion_channels=40, stem_channels=20'
+    """
+    return text.replace(",arch.", ", ")
