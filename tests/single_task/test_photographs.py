@@ -77,13 +77,22 @@ def test_folders_that_cannot_be_used_are_named(folder: Path, tmp_path: Path) -> 
         Photographs(tmp_path / "empty")
     photograph(folder / "loft.png", (60, 90))
     with pytest.raises(CacheError, match=r"loft\.png has 60 × 90 pixels, attic\.jpg has 60 × 80"):
-        Photographs(folder).read("loft")
+        Photographs(folder)  # before any work is done
     (folder / "loft.png").write_bytes(b"\x89PNG but no more")
     with pytest.raises(CacheError, match=r"loft\.png cannot be read as a picture"):
-        Photographs(folder).read("loft")
+        Photographs(folder)  # before any work is done
+    (folder / "loft.png").unlink()
     photograph(folder / "hall.jpg")
     with pytest.raises(CacheError, match=r"holds hall\.jpg and hall\.png"):
         Photographs(folder)
+
+
+def test_a_picture_that_is_cut_off_is_named_when_it_is_read(folder: Path) -> None:
+    content = (folder / "attic.jpg").read_bytes()
+    (folder / "attic.jpg").write_bytes(content[: len(content) // 2])
+    photographs = Photographs(folder)
+    with pytest.raises(CacheError, match=r"attic\.jpg cannot be read as a picture"):
+        photographs.read("attic")
 
 
 def test_networks_that_do_not_fit_are_named(networks: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from jrn_lightning import keys
 from jrn_lightning.data.cache import CacheWriter, PredictionSpec, Provenance
@@ -31,7 +32,8 @@ class Photographs:
         folder: with pictures of one size, of types :data:`SUFFIXES`.
 
     Raises:
-        CacheError: no folder, none in it, or two of one name.
+        CacheError: no folder, none in it, two of one name, one that does not open, or one of
+            another size than the first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,33 +49,47 @@ class Photographs:
             raise CacheError(
                 f"{folder} holds {twice.name} and {self.files[twice.stem].name}. Keep one of them."
             )
-        self._first: Path | None = None
-        self.size: tuple[int, int] = self._read(files[0]).shape[:2]
-        self._first = files[0]
+        # All of them before any work is done; their headers tell.
+        self.size = _size(files[0])
+        for file in files[1:]:
+            _require(_size(file), self.size, file, files[0])
 
     def read(self, name: str) -> NDArray[np.uint8]:
         """A picture, upright: ``(H, W, 3)``.
 
         Raises:
-            CacheError: it does not open, or has another size than the first one.
+            CacheError: it does not open.
         """
-        return self._read(self.files[name])
+        with _opened(self.files[name]) as picture:
+            return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
 
-    def _read(self, file: Path) -> NDArray[np.uint8]:
-        try:
-            with Image.open(file) as picture:
-                array = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise CacheError(
-                f"{file} cannot be read as a picture ({error}). Take it out of the folder, or "
-                "copy it again."
-            ) from error
-        if self._first is not None and array.shape[:2] != self.size:
-            raise CacheError(
-                f"{file} has {array.shape[0]} × {array.shape[1]} pixels, {self._first.name} has "
-                f"{self.size[0]} × {self.size[1]}. Give pictures of one size in a folder."
-            )
-        return array
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(file) as picture:
+            yield picture
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CacheError(
+            f"{file} cannot be read as a picture ({error}). Take it out of the folder, or "
+            "copy it again."
+        ) from error
+
+
+def _size(file: Path) -> tuple[int, int]:
+    """(H, W) of the upright picture."""
+    with _opened(file) as picture:
+        lying = picture.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        width, height = picture.size
+    return (width, height) if lying else (height, width)
+
+
+def _require(size: tuple[int, int], wanted: tuple[int, int], file: Path, first: Path) -> None:
+    if size != wanted:
+        raise CacheError(
+            f"{file} has {size[0]} × {size[1]} pixels, {first.name} has {wanted[0]} × "
+            f"{wanted[1]}. Give pictures of one size in a folder."
+        )
 
 
 def open_networks(
