@@ -159,6 +159,14 @@ def test_refinement_and_the_best_architecture(found: Findings) -> None:
     assert "depth becomes worse" in line(answer(found), "Refinement")
 
 
+def test_one_seed_tells_networks_not_architectures(found: Findings) -> None:
+    table = found.summary.architectures.assign(seeds=1)
+    one = replace(found, summary=replace(found.summary, architectures=table))
+    told = line(answer(one), "Refinement")
+    assert "(better than cat5 and cat1, not told from sum60 and cat10, by one seed each)" in told
+    assert "one seed" not in line(answer(found), "Refinement")
+
+
 def test_a_peak_is_told_where_it_was_tested(found: Findings) -> None:
     assert not any("too few points" in s for s in answer(found))
     found.peaks.loc[0, ["p", "verdict"]] = [0.01, "an optimum in between, at ω = 1.2."]

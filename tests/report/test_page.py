@@ -101,6 +101,28 @@ def read(html: str) -> Reader:
     return Reader(html)
 
 
+def test_what_sure_means_stands_below_the_answer(findings: Findings) -> None:
+    text = page(findings, answer=ANSWER)
+    assert (
+        text.index("A large &lt;ω&gt;")
+        < text.index("after Holm&#39;s correction where")
+        < (text.index('id="table-1"'))
+    )
+    assert "Sure: " not in page(findings)
+
+
+def test_one_seed_is_told_and_counted(findings: Findings) -> None:
+    table = findings.summary.architectures.assign(seeds=1, state="1")
+    table.loc[2, ["seeds", "state"]] = [0, "0 of 1, 1 running"]
+    one = replace(findings, summary=replace(findings.summary, architectures=table))
+    text = page(one)
+    assert "<small>1 seed</small>" in text
+    assert "<small>0 of 1 seed, 1 running</small>" in text
+    assert "over scenes alone" in text
+    assert "for these networks only" in text
+    assert "for these networks only" not in page(findings)
+
+
 def test_the_answer_comes_before_everything(read: Reader) -> None:
     first = read.text.index("Semantics helps depth by +0.1.")
     assert first < read.text.index("Table I")

@@ -8,7 +8,9 @@ import pytest
 
 from benchmarks.records import write_job, write_sweep
 from jrn_lightning.errors import RecordError
+from jrn_lightning.report.summary import summarize, value_of
 from jrn_lightning.sweep import record
+from jrn_lightning.sweep.analysis import analyse
 from jrn_lightning.sweep.collect import collect
 from jrn_lightning.sweep.record import Status, plan
 from tests.caches import write_small_cache
@@ -170,3 +172,13 @@ def test_no_sweep_is_told(tmp_path: Path) -> None:
 def test_an_unknown_protocol_lists_the_known(sweep: Path) -> None:
     with pytest.raises(RecordError, match="It has: full"):
         collect(sweep).table(protocol="eigen")
+
+
+def test_an_interval_of_one_seed_is_that_of_the_effects(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "one", architectures=("cat60",), seeds=1, images=24)
+    comparison = collect(sweep)
+    summary = summarize(comparison)
+    effects = analyse(comparison, summary, parts=["effects"]).effects
+    row = effects[(effects["effect"] == "omega") & (effects["target"] == "depth")].iloc[0]
+    ours = value_of(summary.architectures.iloc[1], "omega/semantic->depth")
+    assert tuple(ours) == pytest.approx((row["value"], row["low"], row["high"]), rel=1e-9)

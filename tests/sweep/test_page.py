@@ -24,6 +24,7 @@ def sweep(tmp_path: Path) -> Path:
         path = folder / "cat60" / f"seed{k}" / "results.json"
         about = json.loads(path.read_text())
         about |= {"versions": VERSIONS, "cache": "nyu.h5", "precision": ("bf16", "32")[k]}
+        about["frames"] = {"train": 716, "test": 327}
         path.write_text(json.dumps(about))
     return folder
 
@@ -39,6 +40,7 @@ def test_provenance_is_what_the_jobs_recorded(sweep: Path) -> None:
     assert found["versions"] == "torch 2.13.0 · python 3.11"
     assert found["precision"] == "bf16 (1 jobs); 32 (1 jobs)"
     assert found["protocol"] == "full, pooled over pixels"
+    assert found["frames, test"] == "327"
     assert "device" not in found
 
 

@@ -192,11 +192,11 @@ def _told(findings: Findings, best: str, target: str) -> str:
         return [b if a == best else a for a, b in zip(found["first"], found["second"], strict=True)]
 
     beaten, even = _few(others(rows[sure])), _few(others(rows[~sure]))
-    if beaten and even:
-        return f" (better than {_and(beaten)}, not told from {_and(even)})"
-    if beaten:
-        return f" (better than {_and(beaten)})"
-    return f" (not told from {_and(even)})" if even else ""
+    told = [f"better than {_and(beaten)}"] if beaten else []
+    told += [f"not told from {_and(even)}"] if even else []
+    # Scenes alone tell these networks apart, not what other seeds would train.
+    alone = ", by one seed each" if beaten and findings.summary.one_seed else ""
+    return f" ({', '.join(told)}{alone})" if told else ""
 
 
 def _peaks(findings: Findings) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from rich.console import Group, RenderableType
@@ -48,11 +48,11 @@ def terminal(findings: Findings) -> RenderableType:
     for row in findings.peaks.to_dict("records"):
         text = f"Figure 8, {row['source']} → {row['target']}: {row['verdict']}"
         parts.append(Text(text))
+    over = "scenes alone (one seed)" if findings.summary.one_seed else "seeds and scenes"
     parts.append(
         Text(
-            f"In units of A, protocol {findings.summary.protocol}, pooled over "
-            f"{findings.summary.pooling}: positive is good. 95 % intervals over seeds and scenes. "
-            f"* p < {LEVEL} after Holm's correction.",
+            f"In units of A, protocol {findings.summary.protocol}, {findings.summary.pooled}: "
+            f"positive is good. 95 % intervals over {over}. * p < {LEVEL} after Holm's correction.",
             style="dim",
         )
     )
@@ -98,11 +98,14 @@ def protocols(findings: Findings, arch: str = keys.UNTOUCHED) -> RenderableType:
             continue
         where = ["crop", "convention", "truth", "pooling"]
         values = rows.pivot_table("value", where, "measure", sort=False, dropna=False)
-        table = Table(box=None, padding=(0, 1, 0, 0))
-        for name in where:
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        # The crop stands on a line of its own: every number fits into 80 columns.
+        for name in where[1:]:
             table.add_column(name, no_wrap=True)
         for column in shown:
-            table.add_column(escape("\n".join(column.header)), justify="right", no_wrap=True)
+            head = "\n".join([*_broken(column.label), column.header[1]])
+            table.add_column(escape(head), justify="right", no_wrap=True)
+        crop = ""
         printed = published_input(summary, shown) if arch == keys.UNTOUCHED else {}
         best = {
             c.measure: (values[c.measure] - printed[c.measure]).abs().idxmin()
@@ -117,12 +120,15 @@ def protocols(findings: Findings, arch: str = keys.UNTOUCHED) -> RenderableType:
                 for c in shown
             ]
             assert isinstance(place, tuple)
-            table.add_row(*map(str, place), *cells)
+            if place[0] != crop:
+                crop = str(place[0])
+                table.add_row(Text(crop, "bold"))
+            table.add_row(*map(str, place[1:]), *cells)
         if printed:
             numbers = [
                 _number(c, printed[c.measure]) if c.measure in printed else "" for c in shown
             ]
-            blank = [""] * (len(where) - 1)
+            blank = [""] * (len(where) - 2)
             table.add_row("published", *blank, *numbers, style="italic")
         parts += [Text(f"{modality}, {arch}", style="bold underline"), table]
         if best:
@@ -158,6 +164,15 @@ def _nearest(
     )
 
 
+def _broken(label: str) -> list[str]:
+    """A measure's name on two lines, ending alike, as ``rms`` and ``(log)``."""
+    for mark in "(<":
+        if mark in label:
+            before, after = label.split(mark)
+            return [before + mark, after] if mark == "<" else [before, mark + after]
+    return ["", label]
+
+
 def _number(column: Column, value: float) -> str:
     if math.isnan(value):
         return "-"
@@ -167,7 +182,9 @@ def _number(column: Column, value: float) -> str:
 def _grid(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for i, name in enumerate(head):
-        table.add_column(escape(name), justify="left" if i < words else "right", no_wrap=i >= words)
+        # Where a terminal is narrow, words are broken rather than cut: an ellipsis hides a name.
+        align: Literal["left", "right"] = "left" if i < words else "right"
+        table.add_column(escape(name), justify=align, no_wrap=i >= words, overflow="fold")
     for row in rows:
         table.add_row(*(escape(short(cell)) for cell in row))
     return table
@@ -210,12 +227,14 @@ def _differences(findings: Findings) -> Iterable[tuple[str, Table]]:
     shown = frame.sort_values("p", kind="stable").head(_DIFFERENCES).to_dict("records")
     clear = int((frame["p_holm"] < LEVEL).sum())
     title = f"differences between architectures: {clear} of {len(frame)} are clear"
+    if findings.summary.one_seed:
+        title += " (of one seed each)"
     if len(frame) > len(shown):
         title += f"; the {len(shown)} clearest"
     yield (
         title,
         _grid(
-            ["of", "first", "second", "first - second", "p", "p (Holm)", "P(first is larger)"],
+            ["of", "first", "second", "first - second", "p", "p\n(Holm)", "P(first\nlarger)"],
             [
                 [
                     f"{_SIGNS.get(row['effect'], 'A')} {row['source']} → {row['target']}"
@@ -283,13 +302,16 @@ def _frames(findings: Findings) -> Iterable[tuple[str, Table]]:
     for source, target in dict.fromkeys(zip(frame["source"], frame["target"], strict=True)):
         chosen = frame[(frame["source"] == source) & (frame["target"] == target)]
         means = chosen.groupby(["id", "scene"], sort=False)[["performance", "omega", "gain"]].mean()
-        means = means.astype(float).dropna(subset="omega").sort_values("omega", kind="stable")
+        means = means.astype(float)
+        by = "gain" if means["gain"].notna().any() else "omega"
+        means = means.dropna(subset=by).sort_values(by, kind="stable")
         if not len(means):
             continue
         count = min(_FRAMES, len(means) // 2)
         ends = pd.concat([means.tail(count).iloc[::-1], means.head(count)]) if count else means
         yield (
-            f"frames that gain and lose most by {source} → {target}, mean of the architectures",
+            f"frames of largest and smallest {'ω' if by == 'omega' else by}, {source} → {target}, "
+            "mean of the architectures",
             _grid(
                 ["frame", "scene", "A", "ω", "gain"],
                 [

@@ -24,6 +24,7 @@ from jrn_lightning import keys
 from jrn_lightning.errors import RecordError
 from jrn_lightning.report import effects as draw
 from jrn_lightning.report import tables
+from jrn_lightning.report.answer import NOTE
 from jrn_lightning.report.figures import influence_figures
 from jrn_lightning.report.files import replacing
 from jrn_lightning.report.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA, PERFORMANCE, Findings
@@ -110,6 +111,7 @@ def page(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["signs"] = _signs
+    environment.filters["seeds"] = _seeds
     script = folder.joinpath("page.js").read_text("utf-8")
 
     def drawn(section: Section) -> list[Markup]:
@@ -126,6 +128,7 @@ def page(
         archs=[(a, _computation(findings, a)) for a in archs],
         question=_question(findings),
         answer=answer,
+        note=NOTE,
         performance=[tables.measures(summary, m, in_table=True) for m in summary.columns],
         influence=tables.influence(summary) if summary.columns else None,
         classes=[
@@ -152,6 +155,12 @@ def page(
 def _signs(text: str) -> str:
     """Minus signs and dashes as they are set."""
     return "–" if text == tables.NOTHING else text.replace("-", "−")
+
+
+def _seeds(state: str) -> str:
+    """How many seeds, as a row of a table says it: ``1 of 3 seeds, 2 failed``."""
+    done, comma, rest = state.partition(",")
+    return f"{done} seed{'s' * (done.split()[-1] != '1')}{comma}{rest}"
 
 
 def _computation(findings: Findings, arch: str) -> str:
@@ -293,7 +302,8 @@ def sections(findings: Findings) -> Iterator[Section]:
         "differences",
         "Which architectures can be told apart",
         "How probable it is that the architecture of the row is above that of the column, and "
-        "below it by how much; bold where p is below 0.05 after Holm's correction.",
+        "below it by how much; bold where p is below 0.05 after Holm's correction."
+        + (" With one seed each, this holds for these networks only." if summary.one_seed else ""),
         matrices if summary.architectures["arch"].nunique() <= MANY + 1 else lambda: iter(()),
         tuple(_differences_table(findings)),
         empty=_unless(findings.differences, "python run.py -m arch=cat60,sum60 seed=0,1,2 …"),

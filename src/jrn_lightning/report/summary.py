@@ -180,6 +180,16 @@ class Summary:
         ]
 
     @property
+    def pooled(self) -> str:
+        """The pooling in words."""
+        return f"{'averaged' if self.pooling == 'images' else 'pooled'} over {self.pooling}"
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether no architecture has a second finished seed, so that nothing is known of seeds."""
+        return bool(pd.to_numeric(self.architectures["seeds"]).max() <= 1)
+
+    @property
     def finished(self) -> int:
         """How many jobs have finished."""
         return int((self.jobs["status"] == FINISHED).sum()) if len(self.jobs) else 0

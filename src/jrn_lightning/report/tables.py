@@ -233,9 +233,11 @@ def notes(summary: Summary) -> list[str]:
         return []
     units = "; ".join(f"{c.modality}: {c.performance_label}" for c in summary.primary.values())
     notes = [
-        f"Protocol {summary.protocol}, pooled over {summary.pooling}. The first row is the "
+        f"Protocol {summary.protocol}, {summary.pooled}. The first row is the "
         "untouched input, evaluated like an output.",
-        "Means over the finished seeds, with 95 % bootstrap intervals over scenes and seeds.",
+        "One seed each, with 95 % bootstrap intervals over scenes alone: other seeds may differ."
+        if summary.one_seed
+        else "Means over the finished seeds, with 95 % bootstrap intervals over scenes and seeds.",
         f"Improvement and ω are differences of the performance A ({units}): positive is good.",
     ]
     if len(summary.published):

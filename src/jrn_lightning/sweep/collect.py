@@ -124,10 +124,11 @@ class Comparison:
     # -- parts ---------------------------------------------------------------------------------
 
     def _summary(self, finished: Sequence[JobRecord], protocol: str, pooling: str) -> Summary:
-        """Two levels over several networks of an architecture; one network's is its own."""
-        if len(finished) == 1:
-            data = _data(finished[0])
-            return Summary(data["metrics"], data["improvement"], data["influence"])
+        """Two levels over the networks of an architecture.
+
+        Of one network too by the resamples that all other parts of a report use, or the same
+        interval would have two last digits.
+        """
         tables = [self.tables[job.folder] for job in finished]
         first = tables[0]
         p = [first.protocols.index(protocol)]

@@ -90,7 +90,10 @@ def _gallery(
         frames[k] = Frame(frame.id, frame.target, outputs, frame.image, frame.note)
     if not seeds:
         return Gallery(note="The maps cannot be made again: " + " ".join(problems))
-    note = f"Maps of {', '.join(seeds)}; numbers elsewhere are means over the seeds."
+    note = (
+        f"Maps of {', '.join(seeds)}, made again in float32; numbers elsewhere are of the test, in "
+        "its precision, and means over the seeds."
+    )
     return Gallery(tuple(frames), modalities, tuple(maps)[1:], " ".join([note, *problems]))
 
 
