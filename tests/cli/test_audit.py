@@ -41,6 +41,7 @@ def test_a_sweep_beside_the_paper(tmp_path: Path) -> None:
     assert ours.loc[("cat60", "ω semantic → depth"), "published"] == 4.9
     assert ours.loc[("cat60", "ω semantic → depth"), ["value", "low", "high"]].notna().all()
     assert "cat1" not in ours.index.get_level_values("arch")  # it has not run
+    assert "missing: cat1/seed0" in output
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def audit(
     found = report.audit(published(), summary)
     console = Console()
     console.print(report.terminal(found))
+    for job, status, what in summary.problems if summary else ():
+        console.print(f"{status}: {job}" + f": {what}" * bool(what), style="red", markup=False)
     if out is not None:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
