@@ -11,9 +11,11 @@ from benchmarks.options import Options
 from benchmarks.timing import Row, interleave, ratio
 from benchmarks.training import trainer
 from jrn_lightning.data.datamodule import CacheDataModule
+from jrn_lightning.evaluation import Evaluator
 from jrn_lightning.task import JointRefinement
 
 PASS, BARE, PLAIN = "test pass", "bare forward passes", "plain float32 forward passes"
+STRATA = "test pass with strata"
 PROTOCOLS = ("full", "eigen", "eigen_fergus")
 
 
@@ -27,11 +29,14 @@ def rows(options: Options) -> list[Row]:
         data = CacheDataModule(cache)
         data.setup("test")
         batch = next(iter(data.test_dataloader()))
-        task = JointRefinement(
-            network(options),
-            data.modalities,
-            protocols=protocols,
-            channels_last=options.channels_last,
+        task, with_strata = (
+            JointRefinement(
+                network(options),
+                data.modalities,
+                evaluator=Evaluator(data.modalities, protocols, strata=strata),
+                channels_last=options.channels_last,
+            )
+            for strata in (False, True)
         )
         setups = 1 + len(data.modalities)
         bare, plain = bare_forward(options, batch), plain_forward(options, batch)
@@ -44,6 +49,7 @@ def rows(options: Options) -> list[Row]:
         times = interleave(
             {
                 PASS: lambda: trainer(options).test(task, datamodule=data, verbose=False),
+                STRATA: lambda: trainer(options).test(with_strata, datamodule=data, verbose=False),
                 BARE: lambda: passes(bare),
                 PLAIN: lambda: passes(plain),
             },
@@ -56,5 +62,6 @@ def rows(options: Options) -> list[Row]:
     what += f"protocols {', '.join(protocols)}"
     return [
         ratio(times, PASS, BARE, f"{what}, over as many bare forward passes", goal=1.25),
+        ratio(times, STRATA, PASS, f"{what}: with strata, as by default, over it"),
         ratio(times, PLAIN, PASS, f"{what}: plain forward passes over it", at_most=False),
     ]

@@ -110,6 +110,13 @@ def test_training_is_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert text.rstrip().endswith(capsys.readouterr().out.splitlines()[-2])
 
 
+def test_testing_is_timed(tmp_path: Path) -> None:
+    text = run(["testing"], tmp_path / "table.md")
+    assert "over as many bare forward passes" in text
+    assert "with strata" in text
+    assert "| nan" not in text
+
+
 @pytest.mark.slow
 def test_everything_runs(tmp_path: Path) -> None:
     text = run([], tmp_path / "table.md")
