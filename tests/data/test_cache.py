@@ -287,6 +287,15 @@ def test_alternatives_belong_to_ground_truth(tmp_path: Path) -> None:
         build()
 
 
+def flip_a_bit(path: Path, dataset: str) -> None:
+    """Damage row 1 of a dataset behind the back of HDF5."""
+    with h5py.File(path, "r") as file:
+        offset = file[dataset].id.get_chunk_info(1).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset + 7] ^= 4
+    path.write_bytes(content)
+
+
 def test_check_reads_alternatives(tmp_path: Path) -> None:
     path = write_two_truths(tmp_path / "a.h5")
     with h5py.File(path, "r+") as file:
@@ -298,11 +307,7 @@ def test_check_reads_alternatives(tmp_path: Path) -> None:
 
 def test_damage_to_an_alternative_names_file_and_dataset(tmp_path: Path) -> None:
     path = write_two_truths(tmp_path / "a.h5")
-    with h5py.File(path, "r") as file:
-        offset = file["test/alternative/depth/raw"].id.get_chunk_info(1).byte_offset
-    content = bytearray(path.read_bytes())
-    content[offset + 7] ^= 4
-    path.write_bytes(content)
+    flip_a_bit(path, "test/alternative/depth/raw")
     split = PredictionCache(path).split("test")
     split.alternative(*RAW, 0)
     with pytest.raises(CacheError, match=r"a\.h5: dataset 'test/alternative/depth/raw', row 1"):
@@ -796,11 +801,7 @@ def test_check_finds_altered_values(tmp_path: Path) -> None:
 
 def test_check_finds_damage(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5")
-    with h5py.File(path, "r") as file:
-        offset = file["train/target/depth"].id.get_chunk_info(1).byte_offset
-    content = bytearray(path.read_bytes())
-    content[offset + 7] ^= 4
-    path.write_bytes(content)
+    flip_a_bit(path, "train/target/depth")
     calls: list[None] = []
     (problem,) = check(PredictionCache(path), lambda: calls.append(None))
     assert "frame 'b'" in problem

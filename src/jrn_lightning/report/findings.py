@@ -40,8 +40,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     # ω with one mute value; performance: A with the source muted by it.
     "mute_values": (*_ARCH, "source", "target", "mute_value", "performance", *_INTERVAL),
-    # effect of the pixels of one kind; of: which modality's truth tells the kind; share: of all
-    # pixels with truth, in [0, 1].
+    # effect of the pixels of one kind, a class of the target itself by its IoU of all pixels; of:
+    # which modality's truth tells the kind; share: of all pixels with truth, in [0, 1].
     "strata": (*_ARCH, "effect", "source", "target", "of", "stratum", "share", *_INTERVAL),
     # The source on a rung of the ladder from truth to nothing. share: of truth (positive) or of
     # noise (negative) in it; performance: A there; value: that less A with the source muted.

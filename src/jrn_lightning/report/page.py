@@ -262,7 +262,8 @@ def sections(findings: Findings) -> Iterator[Section]:
         "strata",
         "Where it helps",
         "The same effects of the pixels of one kind only: by class, by distance, at edges and away "
-        "from them. The number beside a kind is its share of the pixels." + few[1],
+        "from them; a class of the predicted modality itself by its IoU of all pixels. "
+        "The number beside a kind is its share of the pixels." + few[1],
         lambda: each(
             "strata",
             lambda s, t: draw.strata(few[0], s, t, primary[t]),
