@@ -295,8 +295,9 @@ def _size(batch: Batch) -> tuple[int, int]:
 
 def enlarged(outputs: Mapping[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
     """Outputs brought to ``size`` (H, W) by bilinear interpolation, float32."""
+    # Contiguous: a network's channels-last map takes twice as long, and its statistics longer yet.
     return {
-        m: F.interpolate(y.float(), size=size, mode="bilinear", align_corners=False)
+        m: F.interpolate(y.float().contiguous(), size=size, mode="bilinear", align_corners=False)
         for m, y in outputs.items()
     }
 

@@ -133,9 +133,9 @@ class _Crops(Regions):
         return _Crops(*(t.to(device) for t in vars(self).values()))
 
     def sums(self, maps: Tensor) -> Tensor:
-        # Rows in the maps' precision by one matrix product, columns in float64.
-        by_row = maps @ self.columns.to(maps.dtype).T  # (..., H, P)
-        return torch.einsum("...hp,ph->...p", by_row.double(), self.rows.double())
+        # Columns in the maps' precision by one matrix product, what is left of them in float64.
+        by_column = self.rows.to(maps.dtype) @ maps  # (..., P, W)
+        return (by_column.double() * self.columns).sum(-1)
 
     def counts(self, codes: Tensor, categories: int) -> Tensor:
         by_part = _histogram(self.code, len(self.membership), codes, categories)

@@ -87,12 +87,14 @@ def _pixel_accuracy(statistics: Array) -> Array:
 def _most_probable(scores: Tensor) -> Tensor:
     """Index of the largest channel of ``(B, K, H, W)``, the first of equals: ``(B, H, W)`` uint8.
 
-    ``argmax`` over a strided dimension takes six times as long on a CPU.
+    ``argmax`` over a strided dimension takes fifty times as long on a CPU, ``masked_fill_`` and
+    ``torch.where`` five times.
     """
     best = scores[:, 0]
     label = torch.zeros_like(best, dtype=torch.uint8)
     for k in range(1, scores.shape[1]):
-        label.masked_fill_(scores[:, k] > best, k)
+        better = (scores[:, k] > best).view(torch.uint8).mul_(k)
+        torch.maximum(label, better, out=label)  # k grows: the last that was better
         best = torch.maximum(best, scores[:, k])
     return label
 
