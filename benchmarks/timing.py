@@ -1,13 +1,16 @@
-"""Taking turns: every figure is a ratio of medians over rounds in which all contenders run."""
+"""Taking turns: every figure is the median, over rounds, of a ratio of two contenders' times."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
 
 import torch
+
+from jrn_lightning.memory import keep_freed_memory
 
 Times = dict[str, list[float]]
 
@@ -42,6 +45,16 @@ def interleave(
             if turn >= warm_up:
                 times[name].append(taken)
     return times
+
+
+@contextmanager
+def untuned() -> Iterator[None]:
+    """As PyTorch is found, with the C library's own way of freeing memory."""
+    keep_freed_memory(False)
+    try:
+        yield
+    finally:
+        keep_freed_memory()
 
 
 @dataclass(frozen=True)
@@ -89,10 +102,14 @@ def ratio(
     goal: float | None = None,
     at_most: bool = True,
 ) -> Row:
-    """Median of ``over`` divided by the median of ``under``, as a row of the table."""
+    """Median over the rounds of ``over`` divided by ``under``, as a row of the table.
+
+    Of each round's ratio, since the speed of a shared machine changes from minute to minute.
+    """
+    pairs = list(zip(times[over], times[under], strict=True))
     a, b = median(times[over]), median(times[under])
-    detail = f"{over} {pretty(a)}, {under} {pretty(b)}; {len(times[over])} rounds"
-    return Row(what, a / b, goal, at_most, detail=detail)
+    detail = f"{over} {pretty(a)}, {under} {pretty(b)}; {len(pairs)} rounds"
+    return Row(what, median(x / y for x, y in pairs), goal, at_most, detail=detail)
 
 
 def pretty(t: float) -> str:

@@ -209,6 +209,8 @@ class JointRefinement(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Statistics of the untouched input and of every setup, one forward each."""
+        # Into the memory format once, not once a setup.
+        batch = {**batch, "input": self._prepared(batch["input"])}
         for part, rows in self.evaluator(self, batch).items():
             if part not in self.test_statistics:
                 self.test_statistics[part] = ImageStatistics(tuple(self.modalities))

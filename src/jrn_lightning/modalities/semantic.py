@@ -18,6 +18,7 @@ from jrn_lightning.modalities.base import (
     Modality,
     Regions,
     at_least_float32,
+    smallest_integer,
     spread,
 )
 from jrn_lightning.modalities.drawing import GREY
@@ -85,18 +86,18 @@ def _pixel_accuracy(statistics: Array) -> Array:
 
 
 def _most_probable(scores: Tensor) -> Tensor:
-    """Index of the largest channel of ``(B, K, H, W)``, the first of equals: ``(B, H, W)`` uint8.
+    """Index of the largest channel of ``(B, K, H, W)``, the first of equals: ``(B, H, W)``.
 
-    ``argmax`` over a strided dimension takes fifty times as long on a CPU, ``masked_fill_`` and
-    ``torch.where`` five times.
+    ``argmax`` over a strided dimension takes a hundred times as long on a CPU, ``masked_fill_`` and
+    ``torch.where`` ten times.
     """
     best = scores[:, 0]
-    label = torch.zeros_like(best, dtype=torch.uint8)
+    label = torch.zeros_like(best)
     for k in range(1, scores.shape[1]):
-        better = (scores[:, k] > best).view(torch.uint8).mul_(k)
+        better = (scores[:, k] - best).sign_().mul_(k)  # NaN, of inf - inf or NaN, has the sign 0
         torch.maximum(label, better, out=label)  # k grows: the last that was better
         best = torch.maximum(best, scores[:, k])
-    return label
+    return label.to(smallest_integer(scores.shape[1]))
 
 
 def _iou_of(k: int) -> Any:
@@ -226,6 +227,7 @@ class Semantic(Modality):
         k = self.channels
         # Void pixels get a truth row of their own, which is dropped in the end.
         truth = torch.where(self.target_valid(target), target, k) * k
+        truth = truth.to(smallest_integer((k + 1) * k))
         confusion = torch.stack(
             [regions.counts(truth + _most_probable(y), (k + 1) * k) for y in outputs]
         )
