@@ -40,7 +40,7 @@ _KINDS: Final[dict[str, tuple[Rectangle, tuple[str, ...]]]] = {
         ("bed", "wardrobe", "desk", "bed", "bookshelf", "sofa", "cabinet", "dresser"),
     ),
     "living_room": (
-        (4.0, 3.8, 8.0, 6.5),
+        (4.0, 3.8, 6.0, 5.2),
         (
             "sofa",
             "sofa",
@@ -55,7 +55,7 @@ _KINDS: Final[dict[str, tuple[Rectangle, tuple[str, ...]]]] = {
         ),
     ),
     "office": (
-        (3.4, 3.4, 8.5, 6.5),
+        (3.4, 3.4, 6.0, 5.2),
         (
             "desk",
             "desk",
@@ -71,7 +71,7 @@ _KINDS: Final[dict[str, tuple[Rectangle, tuple[str, ...]]]] = {
         ),
     ),
     "dining_room": (
-        (3.6, 3.6, 7.5, 5.8),
+        (3.6, 3.6, 6.0, 5.2),
         ("refridgerator", "cabinet", "sofa", "table", "bookshelf", "cabinet", "desk", "table"),
     ),
 }

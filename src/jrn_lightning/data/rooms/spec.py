@@ -11,7 +11,7 @@ from jrn_lightning import keys
 from jrn_lightning.errors import ConfigError
 
 #: to be raised with every change after which the same seed gives other pictures
-GENERATOR_VERSION: Final = 1
+GENERATOR_VERSION: Final = 2
 
 _LEAST: Final = {
     "seed": 0,
