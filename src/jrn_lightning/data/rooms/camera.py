@@ -115,7 +115,7 @@ def choose_views(scene: Scene, room: Room, rng: Random, count: int) -> list[Came
 
 def _candidate(room: Room, rng: Random) -> Camera:
     x, y, _ = room.size
-    at = np.array([rng.uniform(0.3, x - 0.3), rng.uniform(0.3, y - 0.3), rng.uniform(1.0, 1.7)])
+    at = np.array([rng.uniform(0.3, x - 0.3), rng.uniform(0.3, y - 0.3), rng.uniform(1.2, 1.6)])
     # Toward the far side of the room more often than not.
     toward = np.array([x * rng.uniform(0.1, 0.9), y * rng.uniform(0.1, 0.9)]) - at[:2]
     yaw = float(np.arctan2(toward[1], toward[0]) + rng.normal(0, 0.3))
