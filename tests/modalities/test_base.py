@@ -52,6 +52,15 @@ def test_counts_are_those_of_slices(crops: list[tuple[slice, slice]]) -> None:
             assert found[b, p].tolist() == np.bincount(image[r, c].ravel(), minlength=7).tolist()
 
 
+@pytest.mark.parametrize("categories", [255, 256, 257, 32767, 32768, 32769])
+def test_counts_where_an_integer_type_ends(categories: int) -> None:
+    codes = np.random.default_rng(0).integers(0, categories, (1, *SIZE))
+    codes[0, 0, :2] = 0, categories - 1
+    whole = Regions.of([(slice(None), slice(None))], SIZE)
+    found = whole.counts(torch.from_numpy(codes), categories)
+    assert found[0, 0].tolist() == np.bincount(codes.ravel(), minlength=categories).tolist()
+
+
 def test_regions_move_as_a_whole(crops: list[tuple[slice, slice]]) -> None:
     moved = Regions.of(crops, SIZE).to(torch.device("meta"))
     assert all(t.device.type == "meta" for t in vars(moved).values())

@@ -153,6 +153,14 @@ def test_a_diverged_output_is_no_good_output() -> None:
         assert np.isnan(value) if not measure.higher_is_better else not value > 0
 
 
+def test_a_missing_pixel_is_in_no_count_whatever_the_output() -> None:
+    truth = torch.tensor([[[2.0, 0.0, 3.0, 0.0]]])
+    output = torch.tensor([2.0, torch.nan, 3.0, 5.0]).reshape(1, 1, 1, 1, 4)
+    found = DEPTH.statistics(output, truth, regions(["full"], (1, 4)))[0, 0, 0]
+    counts = dict(zip(DEPTH.statistic_names, found.tolist(), strict=True))
+    assert [counts[name] for name in ("n", "delta1", "delta2", "delta3")] == [2, 2, 2, 2]
+
+
 def joint_case(seed: int = 0) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     rng = np.random.default_rng(seed)
     truth = rng.uniform(0.5, 9.5, (2, 6, 7))

@@ -171,7 +171,8 @@ def test_logits_and_probabilities_give_the_same_confusion() -> None:
 
 def test_of_equal_scores_the_first_class_wins_as_in_numpy() -> None:
     rng = np.random.default_rng(0)
-    output = rng.integers(0, 3, (1, K, 20, 30)).astype(np.float32)
+    values = np.array([-np.inf, -1e-40, 0, 1, np.inf], np.float32)
+    output = values[rng.integers(0, 5, (1, K, 20, 30))]
     truth = labels((1, 20, 30), void=0)
     found = SEMANTIC.statistics(
         torch.from_numpy(output)[None], torch.from_numpy(truth), regions(["full"], (20, 30))

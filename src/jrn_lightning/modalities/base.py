@@ -85,13 +85,13 @@ class Regions(ABC):
 
 
 def smallest_integer(count: int) -> torch.dtype:
-    """The narrowest type for ``count`` codes: a histogram of bytes takes half the time of int64.
+    """The narrowest type that holds ``count``: a histogram of bytes takes half the time of int64's.
 
-    >>> smallest_integer(150), smallest_integer(257)
+    >>> smallest_integer(150), smallest_integer(256)
     (torch.uint8, torch.int16)
     """
     for dtype in (torch.uint8, torch.int16, torch.int32):
-        if count <= torch.iinfo(dtype).max + 1:
+        if count <= torch.iinfo(dtype).max:
             return dtype
     return torch.int64
 
