@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jrn_lightning.models import conv, winograd
+from jrn_lightning.models import conv, polyphase, winograd
 from jrn_lightning.models import threads as threads_module
-from jrn_lightning.models.conv import PIXELS, WORK, Conv2d, convolve_all
+from jrn_lightning.models.conv import PIXELS, POLYPHASE_WORK, WORK, Conv2d, convolve_all
 from jrn_lightning.models.jrn import JRN
 from jrn_lightning.models.threads import parallel
 
@@ -39,6 +39,7 @@ LAYERS = {
 def _small_maps_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fast paths at sizes that a test can afford."""
     monkeypatch.setattr(conv, "WORK", 0)
+    monkeypatch.setattr(conv, "POLYPHASE_WORK", 0)
     monkeypatch.setattr(conv, "PIXELS", 0)
 
 
@@ -220,12 +221,108 @@ def test_network_is_the_plain_network(threads: int, monkeypatch: pytest.MonkeyPa
         assert _difference(found[name], value) < TOLERANCE, name
 
 
+# -- bfloat16 --------------------------------------------------------------------------------------
+
+
+def _bfloat16(maps: list[Tensor]) -> list[Tensor]:
+    return [m.detach().bfloat16().requires_grad_() for m in maps]
+
+
+def _by_pytorch(layer: Conv2d, maps: list[Tensor]) -> Tensor:
+    size = maps[0].shape[-2:]
+    whole = [maps[0]] + [F.interpolate(m, size=size, mode="bilinear") for m in maps[1:]]
+    return F.conv2d(torch.cat(whole, 1), layer.weight, layer.bias, padding=1)
+
+
+def _root_mean_square(a: Tensor, b: Tensor) -> float:
+    a, b = a.detach().double(), b.detach()
+    return float((a - b).square().mean().sqrt() / b.square().mean().sqrt())
+
+
+SMALL = {  # size of the first map, factors, channels
+    "two scales": ((8, 12), (1, 2), (4, 3)),
+    "three scales": ((8, 12), (1, 2, 4), (4, 3, 5)),
+    "factors 3 and 6": ((12, 18), (1, 3, 6), (2, 2, 2)),
+    "one row": ((4, 8), (1, 4), (3, 3)),
+    "two columns": ((16, 8), (1, 4, 2), (3, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("band", [1, 5, 64])
+@pytest.mark.parametrize("name", SMALL)
+def test_polyphase_is_exact_in_float64(
+    name: str, band: int, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polyphase, "BAND", band)
+    size, factors, channels = SMALL[name]
+    maps = [m.detach().double().requires_grad_() for m in _maps(size, factors, channels)]
+    layer = _layer(sum(channels), 7, bias).double()
+    output = polyphase.polyphase_conv2d(maps, layer.weight, layer.bias)
+    exact, leaves = _exact(layer, maps)
+    assert _difference(output, exact) < 1e-13
+    g = torch.randn_like(exact)
+    found = torch.autograd.grad(output, [*layer.parameters(), *maps], g)
+    for a, b in zip(found, torch.autograd.grad(exact, leaves, g), strict=True):
+        assert a.shape == b.shape
+        assert _difference(a, b) < 1e-13
+
+
+@pytest.mark.parametrize("name", ["hidden", "hidden, two scales", "hidden, factor 8"])
+def test_polyphase_rounds_no_worse_than_pytorch(name: str, threads: int) -> None:
+    factors, channels, outputs = LAYERS[name]
+    layer, maps = _layer(sum(channels), outputs), _bfloat16(_maps((24, 32), factors, channels))
+    exact, leaves = _exact(layer, maps)
+    torch.manual_seed(3)
+    g = torch.randn(exact.shape)
+    wanted = [*layer.parameters(), *maps]
+
+    def errors(run: Callable[[], Tensor]) -> list[float]:
+        with torch.autocast("cpu", torch.bfloat16):
+            output = run()
+        assert output.dtype == torch.bfloat16
+        found = [output, *torch.autograd.grad(output, wanted, g.bfloat16())]
+        assert [x.dtype for x in found[1:]] == [x.dtype for x in wanted]
+        return [_root_mean_square(a, b) for a, b in zip(found, expected, strict=True)]
+
+    expected = [exact, *torch.autograd.grad(exact, leaves, g.bfloat16().double())]
+    ours = errors(lambda: layer(maps))
+    for ours_, theirs in zip(ours, errors(lambda: _by_pytorch(layer, maps)), strict=True):
+        assert 0 <= ours_ < max(1.5 * theirs, 1e-6)
+
+
+def test_network_in_bfloat16_is_the_network(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = JRN({"depth": 1, "semantic": 5}).to(memory_format=torch.channels_last)
+    inputs = {"depth": torch.rand(2, 1, 48, 64), "semantic": torch.rand(2, 5, 48, 64)}
+
+    def run(net: JRN) -> dict[str, Tensor]:
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = net(inputs)
+        sum(y.float().square().mean() for y in outputs.values()).backward()
+        return {n: p.grad.clone() for n, p in net.named_parameters()} | outputs
+
+    found = run(net)
+    monkeypatch.setattr(Conv2d, "fast", False)
+    plain = run(net)
+    exact = {m: x.double() for m, x in inputs.items()}
+    net = net.double()
+    net.zero_grad()
+    outputs = net(exact)
+    sum(y.square().mean() for y in outputs.values()).backward()
+    expected = {n: p.grad.clone() for n, p in net.named_parameters()} | outputs
+    for name, value in expected.items():
+        ours, theirs = (_root_mean_square(x[name], value) for x in (found, plain))
+        assert ours < max(2 * theirs, 0.01), name
+
+
 # -- which path ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the fast paths, as they are taken."""
+    """Names of the fast paths, as they are taken; heads that are joined are none in bfloat16."""
     taken: list[str] = []
 
     def noted(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -236,6 +333,7 @@ def paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return run
 
     monkeypatch.setattr(conv, "multiscale_conv2d", noted("winograd", conv.multiscale_conv2d))
+    monkeypatch.setattr(conv, "polyphase_conv2d", noted("polyphase", conv.polyphase_conv2d))
     for path in (conv._FewOutputs, conv._OneInput):
         monkeypatch.setattr(path, "apply", noted(path.__name__.strip("_"), path.apply))
     return taken
@@ -318,6 +416,50 @@ def test_layers_of_a_frame(
     with torch.inference_mode():
         JRN({"depth": 1, "semantic": 5})(inputs)
     assert paths == expected
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [((120, 160), []), ((240, 320), ["polyphase"]), ((480, 640), ["polyphase"])],
+)
+def test_layers_of_a_frame_in_bfloat16(
+    frame: tuple[int, int],
+    expected: list[str],
+    paths: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conv, "POLYPHASE_WORK", POLYPHASE_WORK)
+    inputs = {"depth": torch.rand(1, 1, *frame), "semantic": torch.rand(1, 5, *frame)}
+    net = JRN({"depth": 1, "semantic": 5})
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        outputs = net(inputs)
+        assert len({y.untyped_storage().data_ptr() for y in outputs.values()}) == 1
+        assert paths == expected
+        monkeypatch.setattr(Conv2d, "fast", False)
+        net(inputs)
+    assert paths == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "channels"),
+    [
+        (((8, 12), (4, 6)), (32, 16)),  # few channels
+        (((8, 12), (3, 6)), (32, 32)),  # no whole factor
+        (((8, 12), (4, 4)), (32, 32)),  # one for each axis
+        (((8, 2), (4, 1)), (32, 32)),  # one column
+        (((8, 12), (8, 12)), (32, 32)),  # nothing to interpolate
+        (((8, 12),), (64,)),
+    ],
+)
+def test_what_polyphase_cannot_do_is_left_to_pytorch(
+    sizes: tuple[tuple[int, int], ...], channels: tuple[int, ...], paths: list[str]
+) -> None:
+    torch.manual_seed(0)
+    maps = [torch.randn(1, c, *s).bfloat16() for c, s in zip(channels, sizes, strict=True)]
+    layer = _layer(sum(channels), 60)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(maps), _by_pytorch(layer, maps))
+    assert paths == []
 
 
 # -- threads ---------------------------------------------------------------------------------------

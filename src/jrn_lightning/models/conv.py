@@ -1,15 +1,22 @@
-"""A same-size convolution that is fast in float32 on a CPU.
+"""A same-size convolution that is fast on a CPU.
 
-On processors without bfloat16 units oneDNN takes three quarters of a training step for the direct
-3 × 3 convolution of the concatenated branches, and a good part of the rest for layers with one
-to five channels on a side. Each kind of layer has its own path here:
+In bfloat16 oneDNN's kernels are fast. What is left to save is arithmetic and memory:
+
+* maps of several scales, many channels each: the coarser ones are convolved before they are
+  interpolated (:mod:`~jrn_lightning.models.polyphase`);
+* layers with few outputs over one map (the heads) are run as one.
+
+In float32, which processors without bfloat16 units are left with, oneDNN takes three quarters of a
+training step for the direct 3 × 3 convolution of the concatenated branches, and a good part of the
+rest for layers with one to five channels on a side. Each kind of layer has its own path here:
 
 * many channels in and out: Winograd's convolution (:mod:`~jrn_lightning.models.winograd`);
 * few channels out (the heads): oneDNN's forward pass, both gradients as matrix products;
 * one channel in (a depth stem): a matrix product over the nine shifted maps.
 
-These give channels-last outputs. Small maps go to PyTorch's own kernels, contiguous: there the
-fixed cost of a path outweighs what it saves. The values are those of ``nn.Conv2d`` up to rounding.
+All of these give channels-last outputs. Small maps go to PyTorch's own kernels, in float32
+contiguous: there the fixed cost of a path outweighs what it saves. The values are those of
+``nn.Conv2d`` up to rounding.
 """
 
 from __future__ import annotations
@@ -23,10 +30,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jrn_lightning.models.polyphase import polyphase_conv2d, upsampling_factor
 from jrn_lightning.models.threads import parallel, parts
 from jrn_lightning.models.winograd import multiscale_conv2d
 
-#: fewest channels of every map, and out, for which Winograd's convolution was measured to win
+#: fewest channels of every map, and out, for which Winograd's and the polyphase convolution were
+#: measured to win
 WIDE = 32
 #: most channels out for which the gradients of a head are matrix products
 NARROW = 8
@@ -46,6 +55,20 @@ NARROW = 8
 #: 180 → 60, 120 × 160  1866 million     2.0          1.7
 #: ====================  ==============  ===========  ===========
 WORK = 300_000_000
+#: the same for the polyphase convolution. Time of interpolation, concatenation and oneDNN's
+#: convolution in bfloat16 over its time, forward and backward (AVX-512 BF16):
+#:
+#: ================================  ===============  ==========  ===========
+#: maps at 1, 1/2, 1/4, pixels       multiplications  one thread  two threads
+#: ================================  ===============  ==========  ===========
+#: three of 60 → 60,   60 × 80        467 million     1.0         0.9
+#: three of 60 → 60,   80 × 108       840 million     1.1         1.0
+#: three of 32 → 60,  120 × 160       995 million     1.2         1.0
+#: three of 60 → 60,  120 × 160      1866 million     1.5         1.4
+#: three of 32 → 60,  240 × 320      3981 million     1.4         1.2
+#: three of 60 → 60,  240 × 320      7465 million     1.7         1.6
+#: ================================  ===============  ==========  ===========
+POLYPHASE_WORK = 1_000_000_000
 #: fewest pixels for which the paths of heads and stems are taken: a stem of one channel took two to
 #: three times PyTorch's time on 60 × 80 maps, and a head's channels-last gradient pays only beside
 #: other layers in that format
@@ -66,9 +89,9 @@ class Conv2d(nn.Conv2d):
         kernel_size: odd.
 
     Attributes:
-        fast: whether the fast paths are taken, where they apply: float32 on a CPU, kernel 3,
-            no autocast, not too small a map. ``Conv2d.fast = False`` turns them off for every
-            layer.
+        fast: whether the fast paths are taken, where they apply: on a CPU, kernel 3, not too
+            small a map, float32 or autocast to bfloat16. ``Conv2d.fast = False`` turns them off
+            for every layer.
     """
 
     fast = True
@@ -82,9 +105,13 @@ class Conv2d(nn.Conv2d):
         fast = self.is_fast(maps)
         size = maps[0].shape[-2:]
         wide = self.out_channels >= WIDE and all(m.shape[1] >= WIDE for m in maps)
-        if fast and wide and size.numel() * self.weight.numel() >= WORK:
-            fitting = [m if _factor(m, size) else _interpolated(m, size) for m in maps]
+        work = size.numel() * self.weight.numel()
+        if fast and wide and work >= WORK:
+            fitting = [m if _winograd_factor(m, size) else _interpolated(m, size) for m in maps]
             return multiscale_conv2d(fitting, self.weight, self.bias)
+        scales = len(maps) > 1 and all(upsampling_factor(m, size) for m in maps[1:])
+        if scales and wide and work >= POLYPHASE_WORK and self.is_fast_bfloat16(maps):
+            return polyphase_conv2d(maps, self.weight, self.bias)
         maps = [m if m.shape[-2:] == size else _interpolated(m, size) for m in maps]
         joined = torch.cat(maps, 1) if len(maps) > 1 else maps[0]
         large = not wide and size.numel() >= PIXELS
@@ -101,13 +128,23 @@ class Conv2d(nn.Conv2d):
         return super().forward(joined)
 
     def is_fast(self, maps: Sequence[Tensor]) -> bool:
-        """Whether these inputs may take a fast path, if they are large enough for it."""
+        """Whether these inputs may take a float32 path, if they are large enough for it."""
         return (
             self.fast
             and self.kernel_size == (3, 3)
             and all(m.device.type == "cpu" and m.dtype == torch.float32 for m in maps)
             and self.weight.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
+        )
+
+    def is_fast_bfloat16(self, maps: Sequence[Tensor]) -> bool:
+        """Whether these inputs may take a bfloat16 path, if they are large enough for it."""
+        return (
+            self.fast
+            and self.kernel_size == (3, 3)
+            and all(m.device.type == "cpu" and m.dtype == torch.bfloat16 for m in maps)
+            and torch.is_autocast_enabled("cpu")
+            and torch.get_autocast_dtype("cpu") == torch.bfloat16
         )
 
 
@@ -123,7 +160,9 @@ def convolve_all(layers: nn.ModuleDict, x: Tensor) -> dict[str, Tensor]:
         return {name: layer(x) for name, layer in layers.items()}
     weight = torch.cat([head.weight for head in heads])
     bias = torch.cat([head.bias for head in heads if head.bias is not None])
-    if x.shape[-2:].numel() < PIXELS:
+    if x.dtype == torch.bfloat16:
+        output = F.conv2d(x, weight, bias, padding=1)
+    elif x.shape[-2:].numel() < PIXELS:
         output = F.conv2d(x.contiguous(), weight, bias, padding=1)
     else:
         output = _FewOutputs.apply(x, weight, bias)  # type: ignore[no-untyped-call]
@@ -135,7 +174,7 @@ def _can_join(layer: nn.Module, x: Tensor) -> TypeGuard[Conv2d]:
     return (
         isinstance(layer, Conv2d)
         and layer.bias is not None
-        and layer.is_fast([x])
+        and (layer.is_fast([x]) or layer.is_fast_bfloat16([x]))
         and not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
     )
 
@@ -144,7 +183,7 @@ def _interpolated(x: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
-def _factor(x: Tensor, size: torch.Size) -> int:
+def _winograd_factor(x: Tensor, size: torch.Size) -> int:
     """The factor 1, 2 or 4 from the size of a map to ``size``; 0 where Winograd's needs another."""
     for factor in (1, 2, 4):
         if all(s * factor == t for s, t in zip(x.shape[-2:], size, strict=True)):

@@ -49,7 +49,7 @@ def polyphase_conv2d(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None
     return output
 
 
-def factor(x: Tensor, size: torch.Size) -> int:
+def upsampling_factor(x: Tensor, size: torch.Size) -> int:
     """The factor f ≥ 2 from the size of a map to ``size``; 0 where it has none, or one column."""
     f = size[0] // x.shape[-2]
     fits = f >= 2 and x.shape[-1] >= 2
@@ -67,8 +67,9 @@ def _axis(n: int, f: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _phases(f: int) -> Tensor:
-    """``(3, f, 3, 3)``: phase × tap × neighbour (−1, 0, 1) of an inner column of the small map,
-    and what its first and its last column have beyond that.
+    """``(3, f, 3, 3)``: inner, first, last column × phase × tap × neighbour (−1, 0, 1).
+
+    Of the first and the last column of the small map, what they have beyond an inner one.
     """
     n = 5
     padded = F.pad(_axis(n, f).view(n, f, 3, n), (1, 1))
@@ -77,7 +78,9 @@ def _phases(f: int) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
-def _rows(n: int, f: int, first: int, end: int, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+def _rows(
+    n: int, f: int, first: int, end: int, start: int, stop: int, dtype: torch.dtype
+) -> Tensor:
     """``(end − first, 3 (stop − start))``: rows of a small map, by tap, to rows of the result."""
     return _axis(n, f)[first:end, :, start:stop].reshape(end - first, -1).to(dtype)
 
@@ -140,7 +143,9 @@ class _Image:
             torch.mm(windows, self.inner[k], out=into[k].flatten(0, 1))
         into[:, :, :: self.w - 1] += (self.at_edges[:, :, start:stop] @ self.edges).movedim(0, 2)
 
-    def unmix(self, start: int, stop: int, gradient: Tensor, windows: Tensor, weights: Tensor) -> None:
+    def unmix(
+        self, start: int, stop: int, gradient: Tensor, windows: Tensor, weights: Tensor
+    ) -> None:
         """The transpose of :meth:`mix`.
 
         Args:
@@ -177,7 +182,7 @@ class _PolyphaseConv2d(torch.autograd.Function):
             None if bias is None else bias.to(dtype),
             padding=1,
         ).contiguous(memory_format=torch.channels_last)
-        factors = [factor(m, size) for m in small]
+        factors = [upsampling_factor(m, size) for m in small]
         weights = [_spread(w, f).to(dtype) for w, f in zip(others, factors, strict=True)]
         last = output.permute(0, 2, 3, 1)
         for b, pixels in enumerate(zip(*map(_pixels, small), strict=True)):
@@ -228,7 +233,7 @@ class _PolyphaseConv2d(torch.autograd.Function):
 
 def _backward(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of a small map and of its part of the weight, from the result's."""
-    f = factor(x, gradient.shape[-2:])
+    f = upsampling_factor(x, gradient.shape[-2:])
     weights = _spread(weight, f).to(x.dtype)
     grad_weights = torch.zeros_like(weights, dtype=weight.dtype)
     pixels, last = _pixels(x), gradient.permute(0, 2, 3, 1)
