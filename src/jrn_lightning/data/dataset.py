@@ -133,8 +133,10 @@ class CachedFrames(Dataset[Batch]):
             batch["target"] = targets
             batch["valid"] = self._all_valid(targets)
             if self.untouched:
+                same = self.target_size == tuple(self.frame)
                 batch["untouched"] = {
-                    m: self._resampled(m, x, self.target_size) for m, x in native.items()
+                    m: batch["input"][m] if same else self._resampled(m, x, self.target_size)
+                    for m, x in native.items()
                 }
             if self.alternative:
                 batch["alternative"] = {

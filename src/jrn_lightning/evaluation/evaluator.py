@@ -150,21 +150,16 @@ class Evaluator:
 
     def maps(self, network: Network, batch: Batch) -> dict[str, Mapping[str, Tensor]]:
         """Setup of the main part -> modality -> map at the size of the truth."""
-        return {
-            UNTOUCHED: batch["untouched"],
-            JOINT: self._run(network, batch, {}),
-            **{muted(m): self._without(network, batch, m, self.mute_value) for m in self._muted},
-        }
+        return self._by_setup(self._stacked(network, batch))
 
     def __call__(self, network: Network, batch: Batch) -> dict[str, Rows]:
         """Statistics of one batch: part -> modality -> ``(S, B, P, D)``."""
         size, targets = _size(batch), batch["target"]
-        maps = self.maps(network, batch)
-        main = list(maps.values())
+        main = self._stacked(network, batch)
         crops = self._region(self.protocols, size, batch["valid"].device)
 
         def measured(outputs: Mapping[str, Tensor]) -> Rows:
-            return self._statistics([outputs], targets, crops)
+            return self._statistics({m: x[None] for m, x in outputs.items()}, targets, crops)
 
         result = {}
         for part in self.parts(size):
@@ -183,6 +178,7 @@ class Evaluator:
                 ]
                 result[part.name] = _joined(rows)
             elif part.name == LADDER:
+                maps = self._by_setup(main)
                 rungs = (x for m in self._muted for x in self._rungs(network, batch, m, maps))
                 result[part.name] = _joined([measured(x) for x in rungs])
             else:
@@ -190,6 +186,33 @@ class Evaluator:
         return result
 
     # -- parts ---------------------------------------------------------------------------------
+
+    def _stacked(self, network: Network, batch: Batch) -> dict[str, Tensor]:
+        """Maps of the main part at the size of the truth: modality -> ``(S, B, C, H, W)``."""
+        untouched = batch["untouched"]
+        stacks = {
+            m: untouched[m].new_empty(len(self.setups), *untouched[m].shape)
+            for m in self.modalities
+        }
+        for s, setup in enumerate(self.setups):
+            places = {m: x[s] for m, x in stacks.items()}
+            if setup == UNTOUCHED:
+                for m, place in places.items():
+                    place.copy_(untouched[m])
+            else:
+                enlarged(network(self._given(batch, setup)), _size(batch), places)
+        return stacks
+
+    def _given(self, batch: Batch, setup: str) -> dict[str, Tensor]:
+        """What a setup of the main part gives the network."""
+        given = dict(batch["input"])
+        for m in self._muted:
+            if setup == muted(m):
+                given[m] = self.mute_value(m, given[m], batch["index"])
+        return given
+
+    def _by_setup(self, stacks: Mapping[str, Tensor]) -> dict[str, Mapping[str, Tensor]]:
+        return {setup: {m: x[s] for m, x in stacks.items()} for s, setup in enumerate(self.setups)}
 
     def _run(
         self, network: Network, batch: Batch, replaced: Mapping[str, Tensor]
@@ -235,12 +258,12 @@ class Evaluator:
         names = [name for m in self.modalities for name in self.truths.get(m, ())[1:]]
         return list(dict.fromkeys(names))
 
-    def _grid(self, maps: Sequence[Mapping[str, Tensor]], batch: Batch) -> Rows:
+    def _grid(self, maps: Mapping[str, Tensor], batch: Batch) -> Rows:
         size, result = _size(batch), {}
         for m, modality in self.modalities.items():
             target = batch["target"][m]
             crops = self._region(fitting(size), size, target.device)
-            outputs = torch.stack([x[m] for x in maps])
+            outputs = maps[m]
             # What another modality has beside the usual is the usual to this one.
             main = self._conventional(modality, outputs, target, crops)
             rows = [
@@ -266,10 +289,10 @@ class Evaluator:
         return torch.cat(rows, 2)
 
     def _statistics(
-        self, maps: Sequence[Mapping[str, Tensor]], targets: Mapping[str, Tensor], regions: Regions
+        self, maps: Mapping[str, Tensor], targets: Mapping[str, Tensor], regions: Regions
     ) -> Rows:
         return {
-            m: _measured(modality, torch.stack([x[m] for x in maps]), targets[m], regions)
+            m: _measured(modality, maps[m], targets[m], regions)
             for m, modality in self.modalities.items()
         }
 
@@ -293,13 +316,28 @@ def _size(batch: Batch) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def enlarged(outputs: Mapping[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
-    """Outputs brought to ``size`` (H, W) by bilinear interpolation, float32."""
-    # Contiguous: a network's channels-last map takes twice as long, and its statistics longer yet.
-    return {
-        m: F.interpolate(y.float().contiguous(), size=size, mode="bilinear", align_corners=False)
-        for m, y in outputs.items()
-    }
+def enlarged(
+    outputs: Mapping[str, Tensor],
+    size: tuple[int, int],
+    into: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Outputs brought to ``size`` (H, W) by bilinear interpolation, float32.
+
+    Args:
+        outputs: modality -> ``(B, C, h, w)``.
+        size: (H, W).
+        into: where to write them, modality -> ``(B, C, H, W)`` contiguous; new maps by default.
+    """
+    result = {}
+    for m, y in outputs.items():
+        # Contiguous: a channels-last map takes twice as long, and its statistics longer yet.
+        y = y.to(torch.float32, memory_format=torch.contiguous_format)
+        if into is None:
+            result[m] = F.interpolate(y, size=size, mode="bilinear", align_corners=False)
+        else:
+            interpolate = torch.ops.aten.upsample_bilinear2d.out
+            result[m] = interpolate(y, size, False, None, None, out=into[m])
+    return result
 
 
 def ideal_input(modality: Modality, prediction: Tensor, target: Tensor) -> Tensor:

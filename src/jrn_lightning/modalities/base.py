@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,12 +120,15 @@ class _Crops(Regions):
     """Rectangles, the same for all frames.
 
     Args:
-        rows: ``(P, H)`` 0/1, rows inside each crop.
+        cuts: rows where a crop begins or ends, from 0 to H.
+        rows: ``(P, len(cuts) - 1)`` float64 0/1, whether the rows from one cut to the next are
+            inside each crop.
         columns: ``(P, W)`` 0/1.
         code: ``(H, W)`` int64, which combination of crops a pixel lies in.
         membership: ``(combinations, P)`` float64 0/1.
     """
 
+    cuts: tuple[int, ...]
     rows: Tensor
     columns: Tensor
     code: Tensor
@@ -141,15 +145,20 @@ class _Crops(Regions):
         bits = _bits((rows[:, :, None] * columns[:, None, :]).bool())
         values, code = torch.unique(bits, return_inverse=True)
         membership = ((values[:, None] >> torch.arange(len(crops))) & 1).double()
-        return cls(rows, columns, code, membership)
+        changes = (rows[:, 1:] != rows[:, :-1]).any(0).nonzero()[:, 0] + 1
+        cuts = (0, *changes.tolist(), height)
+        return cls(cuts, rows[:, list(cuts[:-1])].double(), columns, code, membership)
 
     def to(self, device: torch.device) -> _Crops:
-        return _Crops(*(t.to(device) for t in vars(self).values()))
+        moved = (t.to(device) for t in (self.rows, self.columns, self.code, self.membership))
+        return _Crops(self.cuts, *moved)
 
     def sums(self, maps: Tensor) -> Tensor:
-        # Columns in the maps' precision by one matrix product, what is left of them in float64.
-        by_column = self.rows.to(maps.dtype) @ maps  # (..., P, W)
-        return (by_column.double() * self.columns).sum(-1)
+        # Columns in the maps' precision, what is left of them in float64. A matrix product of all
+        # rows takes twice as long, and so does what comes after it.
+        parts = [maps[..., first:end, :].sum(-2) for first, end in pairwise(self.cuts)]
+        by_column = self.rows @ torch.stack(parts, -2).double()  # (..., P, W)
+        return (by_column * self.columns).sum(-1)
 
     def counts(self, codes: Tensor, categories: int) -> Tensor:
         by_part = _histogram(self.code, len(self.membership), codes, categories)

@@ -167,27 +167,29 @@ class Depth(Modality):
         truth = target * known + (1 - known)
         log_truth = truth.clamp(*_CLIP).log_()
         n = regions.sums(known)  # (B, P)
+        # Written again and again, they stay in the processor's cache; fresh maps would not.
+        difference, relative, log_difference, scratch = (torch.empty_like(truth) for _ in range(4))
         setups = []
         for output in outputs:  # one at a time: its maps stay in the processor's cache
             depth = output[:, 0].float()
             # Every error is zero at a missing pixel.
-            difference = (depth - truth).abs_().mul_(known)
-            relative = difference / truth
-            log_difference = depth.clamp(*_CLIP).log_().sub_(log_truth).abs_().mul_(known)
+            torch.sub(depth, truth, out=difference).abs_().mul_(known)
+            torch.div(difference, truth, out=relative)
+            torch.clamp(depth, *_CLIP, out=log_difference).log_().sub_(log_truth).abs_().mul_(known)
             sums = [
                 n,
                 regions.sums(relative),
-                regions.sums(difference * relative),
-                regions.sums(relative.square()),
-                regions.sums(difference.square()),
-                regions.sums(log_difference.square()),
+                regions.sums(torch.mul(difference, relative, out=scratch)),
+                regions.sums(torch.mul(relative, relative, out=scratch)),
+                regions.sums(torch.mul(difference, difference, out=scratch)),
+                regions.sums(torch.mul(log_difference, log_difference, out=scratch)),
                 regions.sums(log_difference) / _LN_10,
             ]
             # max(d/d*, d*/d) < 1.25^k is |ln d - ln d*| < k ln 1.25; never true of NaN, whose sign
             # is 0.
             for k in (1, 2, 3):
-                below = (k * _LN_125 - log_difference).sign_().clamp_min_(0)
-                sums.append(regions.sums(below.mul_(known)))
+                below = torch.sub(log_difference, k * _LN_125, out=scratch).neg_()
+                sums.append(regions.sums(below.sign_().clamp_min_(0).mul_(known)))
             setups.append(torch.stack(sums, dim=-1))
         return torch.stack(setups)
 

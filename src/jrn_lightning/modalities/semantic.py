@@ -91,12 +91,13 @@ def _most_probable(scores: Tensor) -> Tensor:
     ``argmax`` over a strided dimension takes a hundred times as long on a CPU, ``masked_fill_`` and
     ``torch.where`` ten times.
     """
-    best = scores[:, 0]
-    label = torch.zeros_like(best)
+    best = scores[:, 0].clone()
+    label, better = torch.zeros_like(best), torch.empty_like(best)
     for k in range(1, scores.shape[1]):
-        better = (scores[:, k] - best).sign_().mul_(k)  # NaN, of inf - inf or NaN, has the sign 0
+        # NaN, of inf - inf or NaN, has the sign 0.
+        torch.sub(scores[:, k], best, out=better).sign_().mul_(k)
         torch.maximum(label, better, out=label)  # k grows: the last that was better
-        best = torch.maximum(best, scores[:, k])
+        torch.maximum(best, scores[:, k], out=best)
     return label.to(smallest_integer(scores.shape[1]))
 
 
