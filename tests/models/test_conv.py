@@ -245,6 +245,8 @@ SMALL = {  # size of the first map, factors, channels
     "factors 3 and 6": ((12, 18), (1, 3, 6), (2, 2, 2)),
     "one row": ((4, 8), (1, 4), (3, 3)),
     "two columns": ((16, 8), (1, 4, 2), (3, 2, 2)),
+    "one column": ((8, 2), (1, 2), (3, 3)),
+    "one pixel": ((3, 3), (1, 3), (3, 3)),
 }
 
 
@@ -446,7 +448,6 @@ def test_layers_of_a_frame_in_bfloat16(
         (((8, 12), (4, 6)), (32, 16)),  # few channels
         (((8, 12), (3, 6)), (32, 32)),  # no whole factor
         (((8, 12), (4, 4)), (32, 32)),  # one for each axis
-        (((8, 2), (4, 1)), (32, 32)),  # one column
         (((8, 12), (8, 12)), (32, 32)),  # nothing to interpolate
         (((8, 12),), (64,)),
     ],

@@ -21,7 +21,7 @@ pass is every step transposed; it takes the windows anew rather than keep them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ def polyphase_conv2d(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None
 
     Args:
         maps: ``(B, C_i, H / f_i, W / f_i)`` of one dtype, the first with f = 1, the others with a
-            whole f of at least 2 and two columns or more.
+            whole f of at least 2.
         weight: ``(C_out, sum of C_i, 3, 3)``, in the maps' dtype or a finer one.
         bias: ``(C_out,)`` or None.
 
@@ -50,10 +50,9 @@ def polyphase_conv2d(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None
 
 
 def upsampling_factor(x: Tensor, size: torch.Size) -> int:
-    """The factor f ≥ 2 from the size of a map to ``size``; 0 where it has none, or one column."""
+    """The whole factor f ≥ 2 from the size of a map to ``size``; 0 where there is none."""
     f = size[0] // x.shape[-2]
-    fits = f >= 2 and x.shape[-1] >= 2
-    return f if fits and all(s * f == t for s, t in zip(x.shape[-2:], size, strict=True)) else 0
+    return f if f >= 2 and all(s * f == t for s, t in zip(x.shape[-2:], size, strict=True)) else 0
 
 
 @lru_cache(maxsize=64)
@@ -67,14 +66,10 @@ def _axis(n: int, f: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _phases(f: int) -> Tensor:
-    """``(3, f, 3, 3)``: inner, first, last column × phase × tap × neighbour (−1, 0, 1).
-
-    Of the first and the last column of the small map, what they have beyond an inner one.
-    """
+    """``(f, 3, 3)``: phase × tap × neighbour (−1, 0, 1) of a column of the small map."""
     n = 5
-    padded = F.pad(_axis(n, f).view(n, f, 3, n), (1, 1))
-    first, inner, last = (padded[x, :, :, x : x + 3] for x in (0, n // 2, n - 1))
-    return torch.stack([inner, first - inner, last - inner])
+    inner = _axis(n, f).view(n, f, 3, n)[n // 2]
+    return inner[:, :, n // 2 - 1 : n // 2 + 2]
 
 
 @lru_cache(maxsize=1024)
@@ -91,42 +86,46 @@ def _bands(n: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 def _spread(weight: Tensor, f: int) -> Tensor:
-    """``(C_out, C, 3, 3)`` to ``(3, 3, 3 C, f C_out)``.
-
-    That is inner, first, last column × the kernel's row × windows × phases.
-    """
-    phases = _phases(f).to(weight.dtype)
-    spread = torch.einsum("epjd,ocij->eidcpo", phases, weight)
-    return spread.reshape(3, 3, 3 * weight.shape[1], f * weight.shape[0])
+    """``(C_out, C, 3, 3)`` to ``(3, 3 C, f C_out)``: the kernel's row × windows × phases."""
+    spread = torch.einsum("pjd,ocij->idcpo", _phases(f).to(weight.dtype), weight)
+    return spread.reshape(3, 3 * weight.shape[1], f * weight.shape[0])
 
 
 def _gathered(spread: Tensor, f: int) -> Tensor:
     """The transpose of :func:`_spread`."""
-    phases = _phases(f).to(spread.dtype)
-    parted = spread.unflatten(3, (f, -1)).unflatten(2, (3, -1))
-    return torch.einsum("epjd,eidcpo->ocij", phases, parted)
+    parted = spread.unflatten(2, (f, -1)).unflatten(1, (3, -1))
+    return torch.einsum("pjd,idcpo->ocij", _phases(f).to(spread.dtype), parted)
+
+
+def _outer(weight: Tensor) -> Tensor:
+    """``(C_out, C, 3, 3)`` to ``(3, 2, C, C_out)``: the kernel's row × its outer columns."""
+    return weight[..., ::2].permute(2, 3, 1, 0)
 
 
 class _Image:
     """A small map of one image, to be convolved along x.
 
+    It goes on beyond its edges as interpolation has it, with the value at the edge. The
+    convolution has zeros there, so what its outer taps see of the edge is taken off again.
+
     Args:
         x: ``(h, w, C)``.
-        weights: of :func:`_spread`.
+        weight: ``(C_out, C, 3, 3)``.
         f: the factor.
     """
 
-    def __init__(self, x: Tensor, weights: Tensor, f: int) -> None:
+    def __init__(self, x: Tensor, weight: Tensor, f: int) -> None:
         self.f = f
         self.h, self.w, channels = x.shape
-        self.inner, self.edges = weights[0], weights[1:]
-        padded = F.pad(x, (0, 0, 1, 1))
+        #: ``(3, 3 C, f C_out)`` and ``(3, 2, C, C_out)``
+        self.weights, self.outer = _spread(weight, f).to(x.dtype), _outer(weight).to(x.dtype)
+        padded = torch.cat([x[:, :1], x, x[:, -1:]], 1)
         row, column, _ = padded.stride()
         windows = padded.as_strided((self.h, self.w, 3 * channels), (row, column, 1))
-        #: ``(h, w, 3 C)``: each column with its neighbours, zero outside
+        #: ``(h, w, 3 C)``: each column with its neighbours
         self.windows = windows.contiguous()
-        #: ``(2, 1, h, 3 C)``
-        self.at_edges = self.windows[:, :: self.w - 1].transpose(0, 1)[:, None]
+        #: ``(2, h, C)``
+        self.edges = torch.stack([x[:, 0], x[:, -1]])
 
     def rows_near(self, first: int, end: int) -> tuple[int, int]:
         """Rows of the map that reach rows ``first`` to ``end`` of the result."""
@@ -136,33 +135,52 @@ class _Image:
         """Rows of the result that rows ``start`` to ``stop`` of the map reach."""
         return max(0, start - 1) * self.f, min(self.h, stop + 1) * self.f
 
+    @cached_property
+    def beyond(self) -> Tensor:
+        """``(3, h, 2, C_out)``: what the outer taps see beyond the two edges."""
+        return (self.edges @ self.outer).transpose(1, 2)
+
     def mix(self, start: int, stop: int, into: Tensor) -> None:
-        """Convolve rows along x: ``into`` is ``(3, rows, w, f C_out)``, by the kernel's row."""
+        """Convolve rows along x: ``into`` is ``(3, rows, W, C_out)``, by the kernel's row."""
         windows = self.windows[start:stop].flatten(0, 1)
         for k in range(3):
-            torch.mm(windows, self.inner[k], out=into[k].flatten(0, 1))
-        into[:, :, :: self.w - 1] += (self.at_edges[:, :, start:stop] @ self.edges).movedim(0, 2)
+            torch.mm(windows, self.weights[k], out=into[k].view(len(windows), -1))
+        for edge, column in enumerate((0, -1)):
+            into[:, :, column] -= self.beyond[:, start:stop, edge]
 
-    def unmix(
-        self, start: int, stop: int, gradient: Tensor, windows: Tensor, weights: Tensor
-    ) -> None:
+    def gradients(self, bands: Iterator[tuple[int, int, Tensor]]) -> tuple[Tensor, Tensor]:
         """The transpose of :meth:`mix`.
 
         Args:
-            start: first row.
-            stop: end row.
-            gradient: of what ``mix`` filled.
-            windows: gradient of the windows, which is filled.
-            weights: gradient of the weights, which is added to.
+            bands: first row, end row, and the gradient ``(3, rows, W, C_out)`` of what ``mix`` made
+                of them.
+
+        Returns:
+            Gradients ``(h, w, C)`` of the map and ``(C_out, C, 3, 3)`` of the weight, the latter in
+            float32 or finer.
         """
-        flat, grad_flat = (x[start:stop].flatten(0, 1) for x in (self.windows, windows))
-        for k in range(3):
-            g = gradient[k].flatten(0, 1)
-            torch.addmm(grad_flat, g, self.inner[k].t(), beta=min(k, 1), out=grad_flat)
-            weights[0, k] += flat.t() @ g
-        at_edges = gradient[:, :, :: self.w - 1].movedim(2, 0)
-        windows[start:stop, :: self.w - 1] += (at_edges @ self.edges.mT).sum(1).transpose(0, 1)
-        weights[1:] += self.at_edges[:, :, start:stop].mT @ at_edges
+        finer = torch.promote_types(self.windows.dtype, torch.float32)
+        grad_windows = torch.empty_like(self.windows)
+        grad_weights = torch.zeros_like(self.weights, dtype=finer)
+        grad_beyond = self.outer.new_empty(3, 2, self.h, self.outer.shape[3])
+        for start, stop, mixed in bands:
+            windows, into = (x[start:stop].flatten(0, 1) for x in (self.windows, grad_windows))
+            for k in range(3):
+                g = mixed[k].view(len(windows), -1)
+                torch.addmm(into, g, self.weights[k].t(), beta=min(k, 1), out=into)
+                grad_weights[k] += windows.t() @ g
+            for edge, column in enumerate((0, -1)):
+                grad_beyond[:, edge, start:stop] = mixed[:, :, column]
+        left, middle, right = grad_windows.unflatten(2, (3, -1)).unbind(2)
+        grad_x = middle.clone()
+        grad_x[:, :-1] += left[:, 1:]
+        grad_x[:, 1:] += right[:, :-1]
+        first, last = (grad_beyond @ self.outer.mT).sum(0)
+        grad_x[:, 0] += left[:, 0] - first
+        grad_x[:, -1] += right[:, -1] - last
+        grad_weight = _gathered(grad_weights, self.f)
+        _outer(grad_weight).sub_(self.edges.mT @ grad_beyond)
+        return grad_x, grad_weight
 
 
 def _pixels(x: Tensor) -> Tensor:
@@ -183,17 +201,16 @@ class _PolyphaseConv2d(torch.autograd.Function):
             padding=1,
         ).contiguous(memory_format=torch.channels_last)
         factors = [upsampling_factor(m, size) for m in small]
-        weights = [_spread(w, f).to(dtype) for w, f in zip(others, factors, strict=True)]
         last = output.permute(0, 2, 3, 1)
         for b, pixels in enumerate(zip(*map(_pixels, small), strict=True)):
-            images = [_Image(*given) for given in zip(pixels, weights, factors, strict=True)]
+            images = [_Image(*given) for given in zip(pixels, others, factors, strict=True)]
             for first, end in _bands(size[0], BAND):
                 rows = [image.rows_near(first, end) for image in images]
                 heights = [3 * (stop - start) for start, stop in rows]
                 mixed = finest.new_empty(sum(heights), size[1] * weight.shape[0])
                 to_rows = []
                 for image, near, block in zip(images, rows, mixed.split(heights), strict=True):
-                    image.mix(*near, block.view(3, near[1] - near[0], image.w, -1))
+                    image.mix(*near, block.view(3, near[1] - near[0], size[1], -1))
                     to_rows.append(_rows(image.h, image.f, first, end, *near, dtype))
                 into = last[b, first:end].flatten(1)
                 torch.addmm(into, torch.cat(to_rows, 1), mixed, out=into)
@@ -233,22 +250,17 @@ class _PolyphaseConv2d(torch.autograd.Function):
 
 def _backward(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of a small map and of its part of the weight, from the result's."""
-    f = upsampling_factor(x, gradient.shape[-2:])
-    weights = _spread(weight, f).to(x.dtype)
-    grad_weights = torch.zeros_like(weights, dtype=weight.dtype)
-    pixels, last = _pixels(x), gradient.permute(0, 2, 3, 1)
-    grad_pixels = torch.empty_like(pixels)
-    for b in range(len(x)):
-        image = _Image(pixels[b], weights, f)
-        windows = torch.empty_like(image.windows)
+    size, last = gradient.shape[-2:], gradient.permute(0, 2, 3, 1)
+    f = upsampling_factor(x, size)
+
+    def bands(b: int, image: _Image) -> Iterator[tuple[int, int, Tensor]]:
         for start, stop in _bands(image.h, max(1, BAND // f)):
             first, end = image.rows_reached(start, stop)
             to_rows = _rows(image.h, f, first, end, start, stop, x.dtype)
             mixed = to_rows.t() @ last[b, first:end].flatten(1)
-            mixed = mixed.view(3, stop - start, image.w, -1)
-            image.unmix(start, stop, mixed, windows, grad_weights)
-        left, middle, right = windows.unflatten(2, (3, -1)).unbind(2)
-        into = grad_pixels[b].copy_(middle)
-        into[:, :-1] += left[:, 1:]
-        into[:, 1:] += right[:, :-1]
-    return grad_pixels.permute(0, 3, 1, 2), _gathered(grad_weights, f)
+            yield start, stop, mixed.view(3, stop - start, size[1], -1)
+
+    images = [_Image(pixels, weight, f) for pixels in _pixels(x)]
+    found = [image.gradients(bands(b, image)) for b, image in enumerate(images)]
+    grad_maps, grad_weights = zip(*found, strict=True)
+    return torch.stack(grad_maps).permute(0, 3, 1, 2), torch.stack(grad_weights).sum(0)
