@@ -336,6 +336,18 @@ class CacheDataModule(pl.LightningDataModule):
 
     # -- statistics ----------------------------------------------------------------------------
 
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """A batch to where the network is.
+
+        Loaders make them on the CPU: there nothing is left to do, and looking at every tensor to
+        find that out takes a hundredth of a small training step.
+        """
+        if device.type == "cpu":
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def target_means(self) -> dict[str, Tensor]:
         """Mean of the valid training ground truth of each modality: scalars."""
         frames = self._training_frames()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,11 @@ class CachedFrames(Dataset[Batch]):
 
     def _native(self, modality: str, positions: Sequence[int]) -> Tensor:
         if self._predictions:
-            return self._resident(self._predictions[modality], positions)
+            maps = self._predictions[modality]
+            if len(positions) == 1:  # where it lies: resampling makes the copy
+                place = int(self._place[positions[0]])
+                return maps[place : place + 1]
+            return self._resident(maps, positions)
         return self._read_predictions(modality, positions)
 
     def _target(self, modality: str, positions: Sequence[int]) -> Tensor:
@@ -183,8 +188,8 @@ class CachedFrames(Dataset[Batch]):
         return resample(native, self.split.grid(modality), self._cache_frame, size)
 
     def _all_valid(self, targets: dict[str, Tensor]) -> Tensor:
-        masks = [self.modalities[m].target_valid(t) for m, t in targets.items()]
-        return torch.stack(masks).all(0)
+        masks = (self.modalities[m].target_valid(t) for m, t in targets.items())
+        return reduce(torch.logical_and, masks)
 
     def _read_predictions(self, modality: str, positions: Sequence[int]) -> Tensor:
         # Frame by frame into its place: a list of them all, and its copy, would be the whole split
