@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,6 +192,20 @@ def test_resident_and_streamed_frames_are_identical(
     for m in ("depth", "semantic"):
         assert torch.equal(streamed.inputs(m, [2, 0]), resident.inputs(m, [2, 0]))
         assert torch.equal(streamed.targets(m, [2, 0]), resident.targets(m, [2, 0]))
+
+
+@pytest.mark.parametrize("positions", [[1], [0, 2]])
+@pytest.mark.parametrize("frame", [FRAME, (12, 16)])  # the latter is depth's own grid
+def test_what_is_done_to_a_batch_stays_in_it(
+    train: CacheSplit, positions: list[int], frame: tuple[int, int]
+) -> None:
+    resident = frames(train, 3, 7, 1, frame=frame, resident=True)
+    batch = resident.__getitems__(positions)
+    kept = copy.deepcopy(batch)
+    for part in ("input", "target"):
+        for x in batch[part].values():
+            x.fill_(1)
+    assert same(resident.__getitems__(positions), kept)
 
 
 def test_resident_frames_need_the_memory_that_is_foretold(train: CacheSplit) -> None:
