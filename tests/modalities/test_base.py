@@ -52,6 +52,21 @@ def test_counts_are_those_of_slices(crops: list[tuple[slice, slice]]) -> None:
             assert found[b, p].tolist() == np.bincount(image[r, c].ravel(), minlength=7).tolist()
 
 
+@pytest.mark.parametrize("kind", ["crops", "masks"])
+def test_sums_of_maps_that_share_their_memory(kind: str, crops: list[tuple[slice, slice]]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    if kind == "crops":
+        found = Regions.of(crops, SIZE)
+    else:
+        found = Regions.masked(torch.rand(4, 3, *SIZE, generator=generator) < 0.5)
+    maps = torch.randn(5, 3, *SIZE, generator=generator)
+    scratch = torch.empty_like(maps[0])
+    sums = found.sums_of(scratch.copy_(x) for x in maps)
+    assert sums.dtype == torch.float64
+    assert torch.equal(sums, found.sums(maps))
+    assert sums.unique().numel() > 5
+
+
 @pytest.mark.parametrize("categories", [255, 256, 257, 32767, 32768, 32769])
 def test_counts_where_an_integer_type_ends(categories: int) -> None:
     codes = np.random.default_rng(0).integers(0, categories, (1, *SIZE))

@@ -7,7 +7,7 @@ in the package names a modality.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -76,6 +76,13 @@ class Regions(ABC):
     def sums(self, maps: Tensor) -> Tensor:
         """Sum ``maps`` ``(..., B, H, W)`` over each region: ``(..., B, P)`` float64."""
 
+    def sums_of(self, maps: Iterable[Tensor]) -> Tensor:
+        """Sums of n maps, ``(n, ..., B, P)``.
+
+        Each map is done with before the next is asked for: all may be the same memory.
+        """
+        return torch.stack([self.sums(x) for x in maps])
+
     @abstractmethod
     def counts(self, codes: Tensor, categories: int) -> Tensor:
         """Histogram of ``codes`` ``(B, H, W)`` in ``[0, categories)`` over each region.
@@ -124,7 +131,7 @@ class _Crops(Regions):
         rows: ``(P, len(cuts) - 1)`` float64 0/1, whether the rows from one cut to the next are
             inside each crop.
         columns: ``(P, W)`` 0/1.
-        code: ``(H, W)`` int64, which combination of crops a pixel lies in.
+        code: ``(H, W)`` of the narrowest type, which combination of crops a pixel lies in.
         membership: ``(combinations, P)`` float64 0/1.
     """
 
@@ -147,6 +154,7 @@ class _Crops(Regions):
         membership = ((values[:, None] >> torch.arange(len(crops))) & 1).double()
         changes = (rows[:, 1:] != rows[:, :-1]).any(0).nonzero()[:, 0] + 1
         cuts = (0, *changes.tolist(), height)
+        code = code.to(smallest_integer(len(values)))
         return cls(cuts, rows[:, list(cuts[:-1])].double(), columns, code, membership)
 
     def to(self, device: torch.device) -> _Crops:
@@ -154,10 +162,19 @@ class _Crops(Regions):
         return _Crops(self.cuts, *moved)
 
     def sums(self, maps: Tensor) -> Tensor:
-        # Columns in the maps' precision, what is left of them in float64. A matrix product of all
-        # rows takes twice as long, and so does what comes after it.
-        parts = [maps[..., first:end, :].sum(-2) for first, end in pairwise(self.cuts)]
-        by_column = self.rows @ torch.stack(parts, -2).double()  # (..., P, W)
+        return self._within(self._by_run(maps))
+
+    def sums_of(self, maps: Iterable[Tensor]) -> Tensor:
+        return self._within(torch.stack([self._by_run(x) for x in maps]))
+
+    def _by_run(self, maps: Tensor) -> Tensor:
+        """Sums of columns from cut to cut, in the maps' precision: ``(..., runs, W)``."""
+        # A matrix product of all rows takes twice as long, and so does what comes after it.
+        runs = [maps[..., first:end, :].sum(-2) for first, end in pairwise(self.cuts)]
+        return torch.stack(runs, -2)
+
+    def _within(self, by_run: Tensor) -> Tensor:
+        by_column = self.rows @ by_run.double()  # (..., P, W)
         return (by_column * self.columns).sum(-1)
 
     def counts(self, codes: Tensor, categories: int) -> Tensor:

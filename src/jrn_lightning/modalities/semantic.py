@@ -226,9 +226,8 @@ class Semantic(Modality):
         Probabilities and logits give the same: only the largest channel counts.
         """
         k = self.channels
-        # Void pixels get a truth row of their own, which is dropped in the end.
-        truth = torch.where(self.target_valid(target), target, k) * k
-        truth = truth.to(smallest_integer((k + 1) * k))
+        # Void is the largest label; its pixels get a truth row of their own, dropped in the end.
+        truth = target.to(smallest_integer(max(VOID, (k + 1) * k))).clamp_max_(k).mul_(k)
         confusion = torch.stack(
             [regions.counts(truth + _most_probable(y), (k + 1) * k) for y in outputs]
         )
