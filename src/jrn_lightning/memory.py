@@ -2,7 +2,7 @@
 
 glibc gives large blocks back to the system when they are freed. A network's maps are large, of a
 few sizes, and needed again in the next step: the system hands out fresh pages, zeroes them and
-counts a fault for each, which takes as long on a CPU as the network's arithmetic.
+counts a fault for each. On some machines that takes as long as the network's arithmetic.
 """
 
 from __future__ import annotations

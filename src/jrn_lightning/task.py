@@ -115,25 +115,22 @@ class JointRefinement(pl.LightningModule):
             chosen = draw_muted(seen, self.dropout, self.seed, self.global_step)
             inputs = mute(inputs, chosen)
         losses = self.losses(self(inputs), batch["target"], batch["valid"])
-        total = torch.stack(tuple(losses.values())).sum()
-        self._note({"loss": total, **{f"loss_{m}": x for m, x in losses.items()}})
-        return total
+        terms = torch.stack(tuple(losses.values()))
+        self._note(terms.detach())
+        return terms.sum()
 
-    def _note(self, losses: Mapping[str, Tensor]) -> None:
+    def _note(self, terms: Tensor) -> None:
         """Log means over the steps since the last log: a log call at every step would be felt."""
-        for name, value in losses.items():
-            known = self._running.get(name)
-            value = value.detach()
-            self._running[name] = value if known is None else known + value
-        self._noted += 1
+        self._noted.append(terms)
         if (self.global_step + 1) % self.log_every == 0:
-            means = {f"train/{n}": x / self._noted for n, x in self._running.items()}
-            self.log_dict(means, batch_size=1)
+            means = torch.stack(self._noted).mean(0)
+            logged = {f"train/loss_{m}": x for m, x in zip(self.modalities, means, strict=True)}
+            self.log_dict({"train/loss": means.sum(), **logged}, batch_size=1)
             self._forget()
 
     def _forget(self) -> None:
-        self._running: dict[str, Tensor] = {}
-        self._noted = 0
+        #: terms of equation 1, a tensor a step
+        self._noted: list[Tensor] = []
 
     def on_train_epoch_start(self) -> None:
         """An epoch's means never mix with the last one's, also where a run was resumed."""
