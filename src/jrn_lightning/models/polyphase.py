@@ -44,7 +44,9 @@ def polyphase_conv2d(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None
     Returns:
         ``(B, C_out, H, W)`` in the maps' dtype, channels-last.
     """
-    output = _PolyphaseConv2d.apply(weight, bias, *maps)  # type: ignore[no-untyped-call]
+    # The kernel's combinations are made in its own precision, and rounded once.
+    with torch.autocast(weight.device.type, enabled=False):
+        output = _PolyphaseConv2d.apply(weight, bias, *maps)  # type: ignore[no-untyped-call]
     assert isinstance(output, Tensor)
     return output
 
@@ -212,7 +214,7 @@ class _PolyphaseConv2d(torch.autograd.Function):
                 for image, near, block in zip(images, rows, mixed.split(heights), strict=True):
                     image.mix(*near, block.view(3, near[1] - near[0], size[1], -1))
                     to_rows.append(_rows(image.h, image.f, first, end, *near, dtype))
-                into = last[b, first:end].flatten(1)
+                into = last[b, first:end].view(end - first, -1)
                 torch.addmm(into, torch.cat(to_rows, 1), mixed, out=into)
         return output
 
@@ -260,7 +262,9 @@ def _backward(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tens
             mixed = to_rows.t() @ last[b, first:end].flatten(1)
             yield start, stop, mixed.view(3, stop - start, size[1], -1)
 
-    images = [_Image(pixels, weight, f) for pixels in _pixels(x)]
-    found = [image.gradients(bands(b, image)) for b, image in enumerate(images)]
+    found = []
+    for b, pixels in enumerate(_pixels(x)):
+        image = _Image(pixels, weight, f)
+        found.append(image.gradients(bands(b, image)))
     grad_maps, grad_weights = zip(*found, strict=True)
     return torch.stack(grad_maps).permute(0, 3, 1, 2), torch.stack(grad_weights).sum(0)
