@@ -87,16 +87,21 @@ def test_percentiles_over_few_seeds_do_not(mix: str) -> None:
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
 @pytest.mark.parametrize("scenes", [60, 200])
 def test_coverage_over_the_whole_triangle(seeds: int, scenes: int) -> None:
-    """Every mix in steps of a quarter: the extremes are as docs/decisions/0008 says."""
+    """Every mix in steps of a quarter: the extremes are as docs/decisions/0008 says.
+
+    Less is promised where seeds differ and networks share nothing of a scene.
+    """
     found = {}
     for i in range(5):
         for j in range(5 - i):
             mix = (i / 4, j / 4, (4 - i - j) / 4)
             found[mix] = coverage(two_levels, seeds, scenes, mix, 4000)
-    assert 94.5 <= np.mean(list(found.values())) <= 96.5, found
-    low, high = (90, 99.5) if seeds == 2 else (92, 98)
-    assert low <= min(found.values()), found
-    assert max(found.values()) <= high, found
+    assert 94 <= np.mean(list(found.values())) <= 96.5, found
+    low, high = (91, 99.5) if seeds == 2 else (93, 98)
+    lowest = {2: 86, 3: 89.5, 5: 91, 10: 93}[seeds]
+    for (of_seeds, of_scenes, _), covered in found.items():
+        apart = of_seeds > 0 and of_scenes == 0
+        assert (lowest if apart else low) <= covered <= high, found
 
 
 def crossed(seeds: int, resamples: int = 40_000) -> tuple[Array, Sampled]:
