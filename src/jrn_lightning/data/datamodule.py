@@ -334,8 +334,6 @@ class CacheDataModule(pl.LightningDataModule):
         sampler = Share(len(self.test), *self._share())
         return self._loader(self.test, sampler, 1)  # type: ignore[no-any-return]
 
-    # -- statistics ----------------------------------------------------------------------------
-
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
@@ -347,6 +345,8 @@ class CacheDataModule(pl.LightningDataModule):
         if device.type == "cpu":
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    # -- statistics ----------------------------------------------------------------------------
 
     def target_means(self) -> dict[str, Tensor]:
         """Mean of the valid training ground truth of each modality: scalars."""

@@ -194,35 +194,35 @@ class Evaluator:
             m: untouched[m].new_empty(len(self.setups), *untouched[m].shape)
             for m in self.modalities
         }
-        for s, setup in enumerate(self.setups):
-            places = {m: x[s] for m, x in stacks.items()}
-            if setup == UNTOUCHED:
-                for m, place in places.items():
-                    place.copy_(untouched[m])
-            else:
-                enlarged(network(self._given(batch, setup)), _size(batch), places)
-        return stacks
-
-    def _given(self, batch: Batch, setup: str) -> dict[str, Tensor]:
-        """What a setup of the main part gives the network."""
-        given = dict(batch["input"])
+        places = self._by_setup(stacks)
+        for m, place in places[UNTOUCHED].items():
+            place.copy_(untouched[m])
+        self._run(network, batch, {}, places[JOINT])
         for m in self._muted:
-            if setup == muted(m):
-                given[m] = self.mute_value(m, given[m], batch["index"])
-        return given
+            self._without(network, batch, m, self.mute_value, places[muted(m)])
+        return stacks
 
     def _by_setup(self, stacks: Mapping[str, Tensor]) -> dict[str, Mapping[str, Tensor]]:
         return {setup: {m: x[s] for m, x in stacks.items()} for s, setup in enumerate(self.setups)}
 
     def _run(
-        self, network: Network, batch: Batch, replaced: Mapping[str, Tensor]
+        self,
+        network: Network,
+        batch: Batch,
+        replaced: Mapping[str, Tensor],
+        into: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        return enlarged(network({**batch["input"], **replaced}), _size(batch))
+        return enlarged(network({**batch["input"], **replaced}), _size(batch), into)
 
     def _without(
-        self, network: Network, batch: Batch, m: str, value: MuteValue
+        self,
+        network: Network,
+        batch: Batch,
+        m: str,
+        value: MuteValue,
+        into: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        return self._run(network, batch, {m: value(m, batch["input"][m], batch["index"])})
+        return self._run(network, batch, {m: value(m, batch["input"][m], batch["index"])}, into)
 
     def _rungs(
         self,

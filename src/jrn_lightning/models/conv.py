@@ -109,7 +109,7 @@ class Conv2d(nn.Conv2d):
         if fast and wide and work >= WORK:
             fitting = [m if _winograd_factor(m, size) else _interpolated(m, size) for m in maps]
             return multiscale_conv2d(fitting, self.weight, self.bias)
-        scales = len(maps) > 1 and all(upsampling_factor(m, size) for m in maps[1:])
+        scales = len(maps) > 1 and all(upsampling_factor(m, size) > 1 for m in maps[1:])
         if scales and wide and work >= POLYPHASE_WORK and self.is_fast_bfloat16(maps):
             return polyphase_conv2d(maps, self.weight, self.bias)
         maps = [m if m.shape[-2:] == size else _interpolated(m, size) for m in maps]
@@ -185,10 +185,8 @@ def _interpolated(x: Tensor, size: torch.Size) -> Tensor:
 
 def _winograd_factor(x: Tensor, size: torch.Size) -> int:
     """The factor 1, 2 or 4 from the size of a map to ``size``; 0 where Winograd's needs another."""
-    for factor in (1, 2, 4):
-        if all(s * factor == t for s, t in zip(x.shape[-2:], size, strict=True)):
-            return factor if factor == 1 or all(t % 4 == 0 for t in size) else 0
-    return 0
+    f = upsampling_factor(x, size)
+    return f if f == 1 or (f in (2, 4) and all(t % 4 == 0 for t in size)) else 0
 
 
 def _rows(start: int, stop: int, width: int) -> Iterator[tuple[int, int]]:

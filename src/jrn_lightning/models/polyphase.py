@@ -52,9 +52,9 @@ def polyphase_conv2d(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None
 
 
 def upsampling_factor(x: Tensor, size: torch.Size) -> int:
-    """The whole factor f ≥ 2 from the size of a map to ``size``; 0 where there is none."""
+    """The whole factor from the size of a map to ``size``, 1 if they agree; 0 if there is none."""
     f = size[0] // x.shape[-2]
-    return f if f >= 2 and all(s * f == t for s, t in zip(x.shape[-2:], size, strict=True)) else 0
+    return f if all(s * f == t for s, t in zip(x.shape[-2:], size, strict=True)) else 0
 
 
 @lru_cache(maxsize=64)
