@@ -88,12 +88,14 @@ class EfficientNetLite0(nn.Module):
 
     Attributes:
         channels: of the features, finest first.
+        strides: pixels of the image a cell of each.
 
     Raises:
         ConfigError: ``pretrained`` without the package of the weights.
     """
 
     channels = (16, 24, 40, 112, 320)
+    strides = (2, 4, 8, 16, 32)
 
     def __init__(self, pretrained: bool = True) -> None:
         super().__init__()

@@ -51,6 +51,7 @@ class SmallEncoder(nn.Module):
     """Plain convolutions at strides 2 to 32, to be trained from scratch on few small frames."""
 
     channels = (16, 24, 48, 64, 96)
+    strides = (2, 4, 8, 16, 32)
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,6 +75,10 @@ class SmallEncoder(nn.Module):
 class TimmEncoder(nn.Module):
     """An encoder of the timm library, which downloads its weights.
 
+    Attributes:
+        channels: of the features, finest first.
+        strides: pixels of the image a cell of each; all 16 in a plain vision transformer.
+
     Raises:
         ConfigError: timm is missing, or knows no such encoder.
     """
@@ -87,11 +92,20 @@ class TimmEncoder(nn.Module):
                 f"encoder={TIMM}{name} needs timm and a torchvision that fits torch ({error}): "
                 f"pip install timm torchvision, or choose encoder={LITE0}."
             ) from error
+        self.name = name
+        options = {"pretrained": pretrained, "features_only": True}
         try:
-            self.body = timm.create_model(name, pretrained=pretrained, features_only=True)
+            try:  # transformers take images of one size unless told otherwise
+                self.body = timm.create_model(name, dynamic_img_size=True, **options)
+            except TypeError:  # no transformer
+                self.body = timm.create_model(name, **options)
         except Exception as error:  # timm's and the hub's errors have no common class
-            raise ConfigError(f"encoder={TIMM}{name}: {error}") from error
+            raise ConfigError(
+                f"encoder={TIMM}{name}: {error}. timm.list_models() has the names"
+                + (", and the weights are downloaded." if pretrained else ".")
+            ) from error
         self.channels = tuple(self.body.feature_info.channels())
+        self.strides = tuple(self.body.feature_info.reduction())
         data = timm.data.resolve_model_data_config(self.body)
         self.register_buffer("mean", torch.tensor(data["mean"])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(data["std"])[:, None, None], persistent=False)
@@ -99,8 +113,21 @@ class TimmEncoder(nn.Module):
         self.std: Tensor
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Features of ``image`` ``(B, 3, H, W)`` in [0, 1], finest first."""
-        features: list[Tensor] = self.body((image - self.mean) / self.std)
+        """Features of ``image`` ``(B, 3, H, W)`` in [0, 1], finest first.
+
+        Raises:
+            ConfigError: the encoder does not take images of this size.
+        """
+        try:
+            features: list[Tensor] = self.body((image - self.mean) / self.std)
+        except (AssertionError, ValueError) as error:  # how timm refuses a size
+            height, width = image.shape[-2:]
+            raise ConfigError(
+                f"encoder={TIMM}{self.name} does not take images of {height} x {width} "
+                f"({error}). Choose an encoder for images of any size."
+            ) from error
+        if getattr(self.body, "output_fmt", "NCHW") == "NHWC":
+            return [x.movedim(-1, 1) for x in features]
         return features
 
 
@@ -111,12 +138,13 @@ class ImageNetwork(nn.Module):
         encoder_name: see :func:`encoder`.
         channels: C of the output.
         width: channels of the decoder.
-        stride: pixels of the image a cell of the output, a power of two from 2 on.
+        stride: pixels of the image a cell of the output. Features that are finer are not used;
+            where all are coarser, the decoder's map is interpolated.
         bias: ``(C,)`` of the output at the start, zero by default.
         pretrained: see :func:`encoder`.
 
     Raises:
-        ConfigError: a stride that no features have; what :func:`encoder` refuses.
+        ConfigError: a stride below 1 or above all of the encoder's; what :func:`encoder` refuses.
     """
 
     def __init__(
@@ -131,10 +159,13 @@ class ImageNetwork(nn.Module):
         super().__init__()
         self.encoder = encoder(encoder_name, pretrained)
         levels: tuple[int, ...] = self.encoder.channels  # type: ignore[assignment]
-        strides = [2 ** (i + 1) for i in range(len(levels))]
-        if stride not in strides:
-            raise ConfigError(f"stride {stride} is no stride of {encoder_name}: {strides}.")
-        self.first = strides.index(stride)
+        strides: tuple[int, ...] = self.encoder.strides  # type: ignore[assignment]
+        if not 1 <= stride <= max(strides):
+            raise ConfigError(
+                f"stride {stride} is out of range: 1 to {max(strides)} for {encoder_name}."
+            )
+        self.stride = stride
+        self.first = next(i for i, s in enumerate(strides) if s >= stride)
         used = levels[self.first :]
         self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c in used)
         self.merges = nn.ModuleList(_block(width, width) for _ in used[1:])
@@ -161,6 +192,9 @@ class ImageNetwork(nn.Module):
         ):
             larger = F.interpolate(x, size=finer.shape[-2:], mode="bilinear", align_corners=False)
             x = merge(larger + lateral(finer))
+        size = tuple(-(-n // self.stride) for n in image.shape[-2:])
+        if x.shape[-2:] != size:
+            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
         output: Tensor = self.head(x)
         return output
 
