@@ -26,7 +26,7 @@ def rows(options: Options) -> list[Row]:
     images = options.frames
     with tempfile.TemporaryDirectory() as folder:
         cache = write_cache(Path(folder) / "cache.h5", options.frame, train=3, test=images)
-        data = CacheDataModule(cache)
+        data = CacheDataModule(cache, channels_last=options.channels_last)
         data.setup("test")
         batch = next(iter(data.test_dataloader()))
         task, with_strata = (

@@ -114,7 +114,7 @@ def steps(options: Options, frame: tuple[int, int], rounds: int) -> tuple[Times,
     """Times of each contender's step, and the floating point operations of a plain one."""
     with tempfile.TemporaryDirectory() as folder:
         cache = write_cache(Path(folder) / "cache.h5", frame, train=12, test=3)
-        data = CacheDataModule(cache, val_fraction=0)
+        data = CacheDataModule(cache, val_fraction=0, channels_last=options.channels_last)
         data.setup("fit")
         batch = next(iter(data.train_dataloader()))
         data.train = None  # loaded again, to the device, when the trainer asks

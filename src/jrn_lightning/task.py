@@ -81,6 +81,16 @@ class JointRefinement(pl.LightningModule):
         self.test_statistics: dict[str, ImageStatistics] = {}
         self._forget()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As of any module; Lightning notes some forty hooks a step, which takes a short cut.
+
+        A text is no parameter, buffer or module, and needs not be looked for among them.
+        """
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     # -- the network ---------------------------------------------------------------------------
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -240,7 +240,7 @@ def test_memory_workers_and_the_file_serve_the_same(small_cache: Path) -> None:
         return [*data.train_dataloader(), *data.val_dataloader()[0]]
 
     resident = batches()
-    assert made(small_cache, "fit").train._predictions  # type: ignore[union-attr]
+    assert made(small_cache, "fit").train.resident  # type: ignore[union-attr]
     for other in (batches(memory_limit_gib=1e-9), batches(memory_limit_gib=1e-9, num_workers=1)):
         assert len(other) == len(resident)
         assert all(equal(a, b) for a, b in zip(resident, other, strict=True))
@@ -296,6 +296,44 @@ def test_only_test_batches_hold_other_ground_truth_and_only_on_demand(tmp_path: 
         for loader in (data.train_dataloader(), *data.val_dataloader()):
             assert "alternative" not in next(iter(loader))
         data.cache.close()
+
+
+@pytest.mark.parametrize("memory", [0.0, 4.0])
+def test_inputs_lie_as_asked_for_and_what_is_measured_does_not(
+    small_cache: Path, memory: float
+) -> None:
+    either = [
+        made(small_cache, val_fraction=0, channels_last=flag, memory_limit_gib=memory)
+        for flag in (False, True)
+    ]
+    for loaders in (
+        [data.train_dataloader() for data in either],
+        [data.test_dataloader() for data in either],
+    ):
+        for plain, last in zip(*loaders, strict=True):
+            assert plain["id"] == last["id"]
+            torch.testing.assert_close(last["input"], plain["input"])
+            for x in last["input"].values():
+                assert x.is_contiguous(memory_format=torch.channels_last)
+            for x in last.get("untouched", {}).values():
+                assert x.is_contiguous()
+            torch.testing.assert_close(last.get("untouched"), plain.get("untouched"))
+    assert not next(iter(either[0].train_dataloader()))["input"]["semantic"].is_contiguous(
+        memory_format=torch.channels_last
+    )
+    for data in either:
+        data.cache.close()
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 12, 20])
+def test_batches_hold_every_frame_once(small_cache: Path, batch_size: int) -> None:
+    data = made(small_cache, "fit", val_fraction=0, batch_size=batch_size)
+    loader = data.train_dataloader()
+    sizes = [len(batch["id"]) for batch in loader]
+    assert len(sizes) == len(loader)
+    assert sizes == [batch_size] * (12 // batch_size) + [12 % batch_size] * (12 % batch_size > 0)
+    assert len(set(ids(loader))) == 12
+    data.cache.close()
 
 
 # -- what muting knows -----------------------------------------------------------------------------

@@ -87,6 +87,15 @@ def test_resample_equals_interpolate(size: tuple[int, int]) -> None:
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("channels", [1, 5])
+def test_resample_gives_the_memory_format_asked_for(channels: int) -> None:
+    maps = torch.rand(2, channels, 24, 32, generator=torch.Generator().manual_seed(0))
+    arguments = maps, Grid(3.0, 1.9, 2.0, 1.7), (48, 64), (20, 30)
+    found = resample(*arguments, channels_last=True)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found, resample(*arguments))
+
+
 def test_a_grid_over_part_of_the_frame_is_continued_by_its_border() -> None:
     weights = matrix(10, 3, 10, (4.0, 1.0))
     np.testing.assert_array_equal(weights.argmax(1), [0, 0, 0, 0, 0, 1, 2, 2, 2, 2])

@@ -45,6 +45,7 @@ class CachedFrames(Dataset[Batch]):
             grid, under ``untouched``.
         alternative: also serve the alternative ground truths that the split has, under
             ``alternative``; they are read when they are asked for.
+        channels_last: serve the inputs in that memory format.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class CachedFrames(Dataset[Batch]):
         resident: bool = False,
         untouched: bool = False,
         alternative: bool = False,
+        channels_last: bool = False,
     ) -> None:
         self.split = split
         self.modalities = modalities
@@ -66,6 +68,7 @@ class CachedFrames(Dataset[Batch]):
         self.target_size = target_size
         self.untouched = untouched
         self.alternative = alternative
+        self.channels_last = channels_last
         self._cache_frame = split.cache.frame
         self._predictions: dict[str, Tensor] = {}
         self._targets: dict[str, Tensor] = {}
@@ -78,6 +81,11 @@ class CachedFrames(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def resident(self) -> bool:
+        """Whether everything is in memory already."""
+        return bool(self._predictions)
 
     @property
     def nbytes(self) -> int:
@@ -111,6 +119,7 @@ class CachedFrames(Dataset[Batch]):
             self.target_size,
             untouched=self.untouched,
             alternative=self.alternative,
+            channels_last=self.channels_last,
         )
         part._predictions, part._targets = dict(self._predictions), dict(self._targets)
         part._place = self._place[torch.from_numpy(chosen)]
@@ -127,14 +136,15 @@ class CachedFrames(Dataset[Batch]):
         batch: dict[str, Any] = {
             "id": [self.split.ids[i] for i in rows],
             "index": torch.from_numpy(rows),
-            "input": {m: self._resampled(m, x, self.frame) for m, x in native.items()},
+            "input": {m: self._input(m, x) for m, x in native.items()},
         }
         if self.target_size is not None:
             targets = {m: self._target(m, positions) for m in self.modalities}
             batch["target"] = targets
             batch["valid"] = self._all_valid(targets)
             if self.untouched:
-                same = self.target_size == tuple(self.frame)
+                # Statistics take twice as long of maps in the other memory format.
+                same = self.target_size == tuple(self.frame) and not self.channels_last
                 batch["untouched"] = {
                     m: batch["input"][m] if same else self._resampled(m, x, self.target_size)
                     for m, x in native.items()
@@ -149,7 +159,7 @@ class CachedFrames(Dataset[Batch]):
 
     def inputs(self, modality: str, positions: Sequence[int]) -> Tensor:
         """One modality's inputs ``(B, C, H, W)`` at the frame size."""
-        return self._resampled(modality, self._native(modality, positions), self.frame)
+        return self._input(modality, self._native(modality, positions))
 
     def targets(self, modality: str, positions: Sequence[int]) -> Tensor:
         """One modality's ground truth ``(B, H', W')``."""
@@ -184,8 +194,14 @@ class CachedFrames(Dataset[Batch]):
     def _resident(self, maps: Tensor, positions: Sequence[int]) -> Tensor:
         return maps[self._place[torch.as_tensor(positions)].to(maps.device)]
 
-    def _resampled(self, modality: str, native: Tensor, size: tuple[int, int]) -> Tensor:
-        return resample(native, self.split.grid(modality), self._cache_frame, size)
+    def _input(self, modality: str, native: Tensor) -> Tensor:
+        return self._resampled(modality, native, self.frame, self.channels_last)
+
+    def _resampled(
+        self, modality: str, native: Tensor, size: tuple[int, int], channels_last: bool = False
+    ) -> Tensor:
+        grid = self.split.grid(modality)
+        return resample(native, grid, self._cache_frame, size, channels_last)
 
     def _all_valid(self, targets: dict[str, Tensor]) -> Tensor:
         masks = (self.modalities[m].target_valid(t) for m, t in targets.items())

@@ -153,7 +153,13 @@ def _matrices(
     return rows.to(device), columns.T.contiguous().to(device)
 
 
-def resample(maps: Tensor, grid: Grid, frame: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def resample(
+    maps: Tensor,
+    grid: Grid,
+    frame: tuple[int, int],
+    size: tuple[int, int],
+    channels_last: bool = False,
+) -> Tensor:
     """Resample maps from ``grid`` to equal cells over the frame.
 
     Two matrix products; a probability map stays one, because every weight is positive and the
@@ -164,6 +170,8 @@ def resample(maps: Tensor, grid: Grid, frame: tuple[int, int], size: tuple[int, 
         grid: where the samples sit.
         frame: pixels (H, W) of the frame.
         size: cells (H', W') of the result.
+        channels_last: give ``(B, C, H', W')`` in that memory format, at no cost; to convert it
+            would take longer than the resampling.
 
     Returns:
         ``(..., H', W')`` float32.
@@ -175,4 +183,10 @@ def resample(maps: Tensor, grid: Grid, frame: tuple[int, int], size: tuple[int, 
         (size[0], size[1]),
         maps.device,
     )
-    return rows @ (maps.float() @ columns)
+    wide = maps.float() @ columns
+    if not channels_last:
+        return rows @ wide
+    # The same product with the channels of a column side by side, as they shall lie.
+    batch, channels, height, width = wide.shape
+    wide = wide.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
+    return (rows @ wide).view(batch, size[0], size[1], channels).permute(0, 3, 1, 2)
