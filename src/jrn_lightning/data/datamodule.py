@@ -86,8 +86,9 @@ class Batches:
     def __init__(self, frames: CachedFrames, batch_size: int, sampler: Sampler[int]) -> None:
         self.frames = frames
         self.batch_size = batch_size
-        #: the trainer tells it the epoch
+        #: the trainer tells it the epoch, and looks for another one beside it
         self.sampler = sampler
+        self.batch_sampler = None
 
     def __len__(self) -> int:
         return -(-len(self.sampler) // self.batch_size)  # type: ignore[arg-type]
