@@ -214,6 +214,15 @@ def check(cfg: DictConfig) -> None:
     }.items():
         if value < 0:
             raise ConfigError(f"{key} is {value}: give a number of at least 0.")
+    scales = list(cfg.arch.scales)
+    if not scales or any(scale < 1 for scale in scales):
+        raise ConfigError(f"arch.scales is {scales}: give numbers of at least 1, as [2,4,8].")
+    modalities = cfg.data.modalities
+    if modalities is not None and len(set(modalities)) < max(2, len(modalities)):
+        raise ConfigError(
+            f"data.modalities is {list(modalities)}: give at least two different ones, or null "
+            "for all that the cache holds."
+        )
     frame = cfg.data.frame
     if frame is not None and (len(frame) != 2 or any(side < 1 for side in frame)):
         raise ConfigError(f"data.frame is {list(frame)}: give height and width, as [240,320].")

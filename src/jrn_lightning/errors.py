@@ -6,6 +6,12 @@ message alone, without a traceback; any other exception is a defect of this pack
 
 from __future__ import annotations
 
+import errno
+import os
+
+#: what a system says of a place where nothing can be written
+_NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+
 
 class JRNError(Exception):
     """A mistake in what the user gave: configuration, file or command line."""
@@ -25,3 +31,14 @@ class CheckpointError(JRNError):
 
 class RecordError(JRNError):
     """A job record that is damaged, foreign, or belongs to another configuration."""
+
+
+def no_place(error: OSError) -> str | None:
+    """What to tell of a folder without permission or space; None for any other error."""
+    if error.errno not in _NO_PLACE or error.errno is None:
+        return None
+    where = error.filename or "the output"
+    return (
+        f"{where} cannot be used ({os.strerror(error.errno)}). Choose a folder that may be "
+        "written to, on a disk with space."
+    )

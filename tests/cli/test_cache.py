@@ -204,3 +204,35 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("[]")
+
+
+def test_a_folder_is_no_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert jrn(monkeypatch, "cache", "info", tmp_path) == 1
+    assert f"{tmp_path} is a folder. Give the file" in capsys.readouterr().err
+
+
+def test_a_place_where_nothing_can_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    rooms = ("--train-rooms", 3, "--test-rooms", 1, "--views", 1)
+    assert jrn(monkeypatch, "cache", "rooms", "--out", tmp_path / "file" / "a.h5", *rooms) == 1
+    told = capsys.readouterr().err
+    assert "Not a directory" in told
+    assert "Choose a folder" in told
+
+
+def test_an_encoder_that_is_not_there_is_told_before_anything_is_made(
+    folder: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    frames = folder[:4]
+    options = ("--single-task", "timm:resnet18", "--out", tmp_path / "b.h5")
+    assert jrn(monkeypatch, *frames, *options) == 1
+    assert "encoder=timm:resnet18 needs timm" in capsys.readouterr().err
+    assert not list(tmp_path.glob("b*"))

@@ -45,6 +45,11 @@ def test_the_name_does_not_change_what_comes_out() -> None:
         ("small", {"image": [120]}, "give height and width"),
         ("small", {"image": [16, 160]}, "at least 32 pixels"),
         ("small", {"zoom": 0.5}, "single_task.zoom is 0.5"),
+        ("small", {"epochs": "abc"}, "single_task.epochs is 'abc': give a whole number"),
+        ("small", {"learning_rate": "x"}, "single_task.learning_rate is 'x': give a number"),
+        ("small", {"image": 100}, "single_task.image is 100: give two whole numbers"),
+        ("small", {"image": [64, "b"]}, "single_task.image is .*: give two whole numbers"),
+        ("small", {"mirror": 1}, "single_task.mirror is 1: give true or false"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(name: str, changes: dict, told: str) -> None:  # type: ignore[type-arg]

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import signal
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from torch.nn import functional as F
 
 from jrn_lightning.data.build import build
@@ -21,7 +23,7 @@ from jrn_lightning.data.dataset import CachedFrames
 from jrn_lightning.data.labels import WANG5
 from jrn_lightning.data.nyu import LabeledMat
 from jrn_lightning.errors import CheckpointError, ConfigError, JRNError, RecordError
-from jrn_lightning.evaluation import evaluate_inputs
+from jrn_lightning.evaluation import StatisticsTable, evaluate_inputs
 from jrn_lightning.refine import load_network, refine
 from jrn_lightning.report.summary import summarize
 from jrn_lightning.sweep import job as jobs
@@ -38,7 +40,7 @@ from tests.data.test_nyu import (
     write_predictions,
     write_splits,
 )
-from tests.jobs import command, job
+from tests.jobs import command, job, run
 
 EPOCHS = "recipe.epochs=3"
 
@@ -218,7 +220,7 @@ def test_a_truncated_checkpoint_is_named(small_cache: Path, finished: Path, tmp_
     checkpoint = tmp_path / record.CHECKPOINT
     checkpoint.parent.mkdir()
     checkpoint.write_bytes((finished / record.CHECKPOINT).read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"last\.ckpt"):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt.* Remove it, or set overwrite"):
         job(small_cache, tmp_path, "arch=cat5", EPOCHS)
     assert JobRecord.read(tmp_path).status is Status.FAILED
 
@@ -245,7 +247,7 @@ def test_a_checkpoint_that_would_run_code_is_not_loaded(
     checkpoint = tmp_path / record.CHECKPOINT
     checkpoint.parent.mkdir()
     checkpoint.write_bytes(pickle.dumps(Evil(), protocol=2))
-    with pytest.raises(CheckpointError, match=r"last\.ckpt"):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt.* Remove it, or set overwrite"):
         job(small_cache, tmp_path, "arch=cat5", EPOCHS)
     assert not (tmp_path / "owned").exists()
 
@@ -438,3 +440,68 @@ def test_a_training_that_diverges_fails_and_says_so(small_cache: Path, tmp_path:
             small_cache, tmp_path, "recipe=paper", "recipe.epochs=1", "recipe.learning_rate=1e6"
         )  # fmt: skip
     assert JobRecord.read(tmp_path).status is Status.FAILED
+
+
+def test_a_folder_is_for_one_job_at_a_time(finished: Path, small_cache: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.glob("*.*") if path.is_file()}
+    with (
+        FileLock(finished / ".lock"),
+        pytest.raises(RecordError, match=r"is in use: the same job is running.*sweep="),
+    ):
+        job(small_cache, finished, "arch=cat5", EPOCHS)
+    assert before == {path: path.read_bytes() for path in before}
+    job(small_cache, finished, "arch=cat5", EPOCHS)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "removed"])
+def test_a_damaged_record_is_measured_again_and_not_trained_again(
+    small_cache: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, given = tmp_path / "cat5" / "seed0", ("arch=cat5", "recipe.epochs=1")
+    job(small_cache, folder, *given)
+    statistics, checkpoint = folder / "statistics.h5", folder / "checkpoints" / "last.ckpt"
+    whole, written = StatisticsTable.load(statistics), checkpoint.stat().st_mtime_ns
+    if damage == "truncated":
+        statistics.write_bytes(statistics.read_bytes()[:999])
+    else:
+        statistics.unlink()
+    results = job(small_cache, folder, *given)
+    assert "tested again" in caplog.text
+    assert results["status"] == "finished"
+    assert checkpoint.stat().st_mtime_ns == written
+    for m, values in StatisticsTable.load(statistics).values.items():
+        np.testing.assert_allclose(values, whole.values[m], rtol=1e-5)
+
+
+def test_records_can_be_read_by_others(finished: Path) -> None:
+    for name in ("results.json", "statistics.h5", "strata.h5"):
+        assert stat.S_IMODE((finished / name).stat().st_mode) == 0o644
+
+
+def test_one_modality_is_no_joint_refinement(small_cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.modalities is \['depth'\]: give at least two"):
+        job(small_cache, tmp_path / "job", "data.modalities=[depth]")
+
+
+@pytest.mark.parametrize("scales", ["[]", "[0,2]"])
+def test_scales_that_cannot_be_are_refused(small_cache: Path, tmp_path: Path, scales: str) -> None:
+    with pytest.raises(ConfigError, match=r"arch.scales is \[.*give numbers of at least 1"):
+        job(small_cache, tmp_path / "job", f"arch.scales={scales}")
+
+
+def test_a_mistake_in_a_single_job_is_all_that_is_said(small_cache: Path, tmp_path: Path) -> None:
+    done = run(small_cache, tmp_path / "runs", "recipe.epochs=0")
+    assert done.returncode == 2
+    assert done.stderr == "error: recipe.epochs is 0: give a number greater than 0.\n"
+    assert not done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_place_where_nothing_can_be_written_is_named(small_cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    line = command(small_cache, tmp_path / "file" / "runs")
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path / 'file'}")
+    assert "Not a directory" in done.stderr
+    assert "Traceback" not in done.stderr

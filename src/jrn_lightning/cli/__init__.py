@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from jrn_lightning.cli import audit, cache, compare, influence, predict, report
-from jrn_lightning.errors import JRNError
+from jrn_lightning.errors import JRNError, no_place
 from jrn_lightning.memory import keep_freed_memory
 
 app = typer.Typer(
@@ -46,10 +46,13 @@ def main() -> None:
     keep_freed_memory()
     try:
         app()
-    except JRNError as error:
+    except (JRNError, OSError) as error:
+        text = no_place(error) if isinstance(error, OSError) else str(error)
+        if text is None:
+            raise
         from rich.console import Console
         from rich.text import Text
 
-        message = Text.assemble(("error: ", "bold red"), str(error))
+        message = Text.assemble(("error: ", "bold red"), text)
         Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(1)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from jrn_lightning.errors import ConfigError
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -31,6 +33,8 @@ def compare(
 
     from jrn_lightning.sweep.paired import compare as compare_sweeps
 
+    if out is not None and out.suffix != ".csv":
+        raise ConfigError(f"--out {out}: the file has to end with .csv.")
     rows = compare_sweeps(first, second, protocol)
     table = Table(
         "architecture",

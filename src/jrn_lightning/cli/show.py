@@ -16,7 +16,7 @@ def register(cache_app: typer.Typer) -> None:
     """Add the command to ``jrn cache``."""
     cache_app.command(
         epilog="Examples: jrn cache show nyu.h5 --out sheet.png · "
-        "jrn cache show nyu.h5 --split train --ids 0003,0042 --out two.png"
+        "jrn cache show nyu.h5 --split train --ids 0003,0004 --out two.png"
     )(show)
 
 

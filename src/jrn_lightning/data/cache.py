@@ -493,6 +493,8 @@ def check(cache: PredictionCache, advance: Callable[[], object] = lambda: None) 
 
 def _open(path: Path) -> h5py.File:
     """Open ``path`` and make sure that it is a cache of this version."""
+    if path.is_dir():
+        raise CacheError(f"{path} is a folder. Give the file of a cache, as nyu.h5.")
     if not path.is_file():
         raise CacheError(f"{path} does not exist. Build it with 'jrn cache', or correct the path.")
     try:

@@ -6,8 +6,6 @@ Every measure, under every protocol and pooling, and every interval is a functio
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from torchmetrics import Metric
 
 from jrn_lightning.errors import RecordError
 from jrn_lightning.evaluation.protocols import IMAGES, PIXELS, POOLINGS
+from jrn_lightning.files import replacing
 from jrn_lightning.modalities import Array, Measure, Modality
 
 FORMAT = "jrn-statistics"
@@ -59,28 +58,20 @@ class StatisticsTable:
     def save(self, path: Path) -> None:
         """Write atomically: a reader sees the old file or the whole new one."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        try:
-            with h5py.File(part, "w", libver=("v110", "v110")) as file:
-                file.attrs["version"] = VERSION
-                _set_text(file, "format", FORMAT)
-                _set_text(file, "setups", json.dumps(self.setups))
-                _set_text(file, "protocols", json.dumps(self.protocols))
-                for name, text in (("id", self.ids), ("scene", self.scenes)):
-                    data = np.array([t.encode() for t in text], dtype="S")
-                    file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
-                group = file.create_group("modality", track_order=True)
-                for name, modality in self.modalities.items():
-                    data = self.values[name]
-                    dataset = group.create_dataset(
-                        name, data=data, chunks=data.shape, fletcher32=True
-                    )
-                    _set_text(dataset, "kind", modality.kind)
-                    _set_text(dataset, "attributes", json.dumps(modality.attributes))
-            os.replace(part, path)
-        finally:
-            Path(part).unlink(missing_ok=True)
+        with replacing(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
+            file.attrs["version"] = VERSION
+            _set_text(file, "format", FORMAT)
+            _set_text(file, "setups", json.dumps(self.setups))
+            _set_text(file, "protocols", json.dumps(self.protocols))
+            for name, text in (("id", self.ids), ("scene", self.scenes)):
+                data = np.array([t.encode() for t in text], dtype="S")
+                file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
+            group = file.create_group("modality", track_order=True)
+            for name, modality in self.modalities.items():
+                data = self.values[name]
+                dataset = group.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
+                _set_text(dataset, "kind", modality.kind)
+                _set_text(dataset, "attributes", json.dumps(modality.attributes))
 
     @classmethod
     def load(cls, path: Path) -> StatisticsTable:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from jrn_lightning.errors import RecordError
+from jrn_lightning.files import replacing
 from jrn_lightning.report import tables
 from jrn_lightning.report.summary import Summary
 
@@ -57,18 +54,3 @@ def _write(summary: Summary, folder: Path) -> list[Path]:
             temporary.write_text(text, encoding="utf-8")
         paths.insert(0, folder / name)
     return paths
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file that takes the place of ``path`` at the end, if nothing goes wrong."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp's files are for their owner alone
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

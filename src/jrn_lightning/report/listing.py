@@ -15,7 +15,7 @@ from rich.text import Text
 
 from jrn_lightning import keys
 from jrn_lightning.errors import RecordError
-from jrn_lightning.report.files import replacing
+from jrn_lightning.files import replacing
 from jrn_lightning.report.findings import (
     BREAKAGE,
     COLUMNS,

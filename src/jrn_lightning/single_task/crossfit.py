@@ -37,7 +37,7 @@ from jrn_lightning.processes import side_by_side
 from jrn_lightning.progress import Advance
 from jrn_lightning.single_task import checkpoint
 from jrn_lightning.single_task.frames import PreparedFrames, chunks, prepare
-from jrn_lightning.single_task.networks import ImageNetwork
+from jrn_lightning.single_task.networks import ImageNetwork, require_encoder
 from jrn_lightning.single_task.settings import SingleTaskSettings
 from jrn_lightning.single_task.task import SingleTask, predict_images
 
@@ -223,6 +223,7 @@ class CrossFit:
         workers: int | None = None,
     ) -> None:
         settings.check()
+        require_encoder(settings.encoder)
         self.data = data
         self.names = list(modalities)
         self.settings = settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,30 @@ def encoder(name: str, pretrained: bool = True) -> nn.Module:
     raise ConfigError(
         f"encoder {name!r} is unknown. Choose from: {SMALL}, {LITE0}, {TIMM}NAME for one of timm."
     )
+
+
+def require_encoder(name: str) -> None:
+    """Refuse an encoder that cannot be made, before anything takes long.
+
+    Raises:
+        ConfigError: an unknown name, or timm is missing.
+    """
+    if name.startswith(TIMM):
+        _timm(name.removeprefix(TIMM))
+    elif name not in (SMALL, LITE0):
+        encoder(name)
+
+
+def _timm(name: str) -> Any:
+    """The library."""
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:  # torchvision beside another torch: either
+        raise ConfigError(
+            f"encoder={TIMM}{name} needs timm and a torchvision that fits torch ({error}): "
+            f"pip install 'jrn-lightning[timm]', or choose encoder={LITE0}."
+        ) from error
+    return timm
 
 
 def _block(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
@@ -85,13 +109,7 @@ class TimmEncoder(nn.Module):
 
     def __init__(self, name: str, pretrained: bool) -> None:
         super().__init__()
-        try:
-            import timm
-        except (ImportError, RuntimeError) as error:  # torchvision beside another torch: either
-            raise ConfigError(
-                f"encoder={TIMM}{name} needs timm and a torchvision that fits torch ({error}): "
-                f"pip install timm torchvision, or choose encoder={LITE0}."
-            ) from error
+        timm = _timm(name)
         self.name = name
         options = {"pretrained": pretrained, "features_only": True}
         try:
@@ -199,4 +217,13 @@ class ImageNetwork(nn.Module):
         return output
 
 
-__all__ = ["LITE0", "SMALL", "TIMM", "ImageNetwork", "SmallEncoder", "TimmEncoder", "encoder"]
+__all__ = [
+    "LITE0",
+    "SMALL",
+    "TIMM",
+    "ImageNetwork",
+    "SmallEncoder",
+    "TimmEncoder",
+    "encoder",
+    "require_encoder",
+]

@@ -54,6 +54,13 @@ class SingleTaskSettings:
         Raises:
             ConfigError: names the key, the value and what it may be.
         """
+        for key, value in asdict(self).items():
+            kind = type(asdict(_DEFAULT)[key])
+            whole = kind is float and type(value) is int
+            if not (type(value) is kind or whole) or (
+                kind is list and any(type(n) is not int for n in value)
+            ):
+                raise ConfigError(f"single_task.{key} is {value!r}: give {_KINDS[kind]}.")
         least = {
             "stride": 2,
             "width": 1,
@@ -105,6 +112,16 @@ class SingleTaskSettings:
         del values["name"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
+
+#: for a value's type
+_DEFAULT: Final = SingleTaskSettings("", "")
+_KINDS: Final = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "two whole numbers, as [240,320]",
+}
 
 #: note of a cache: the folder of the networks that predicted it, beside the cache
 NETWORKS: Final = "single_task"

@@ -16,13 +16,14 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from jrn_lightning import config as configuration
-from jrn_lightning.errors import JRNError
+from jrn_lightning.errors import JRNError, no_place
 from jrn_lightning.sweep.record import SWEPT, Status, is_main_process, job_folder, plan
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class SweepCallback(Callback):
     def __init__(self) -> None:
         #: jobs still to come in this process, None where another one launches them
         self._left: int | None = None
+        #: whether there is one job, whose own error is all there is to say
+        self._single = False
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Compose and check every job, and note them all, before the first one runs."""
@@ -51,9 +54,7 @@ class SweepCallback(Callback):
                 for job in batch:
                     composed = loader.load_sweep_config(config, list(job))
                     choice = composed.hydra.runtime.choices.arch
-                    OmegaConf.set_struct(composed, False)
-                    del composed["hydra"]
-                    configuration.check(composed)
+                    _check(composed)
                     folder = Path(composed.output) / composed.sweep
                     jobs.append((folder, job_folder(choice, job, composed.seed)))
         except (JRNError, HydraException, OmegaConfBaseException) as error:
@@ -66,12 +67,23 @@ class SweepCallback(Callback):
         try:
             for folder in dict.fromkeys(folder for folder, _ in jobs):
                 plan(folder, [job for at, job in jobs if at == folder])
-        except (JRNError, OSError) as error:
+        except JRNError as error:
             _refuse(str(error))
+        except OSError as error:
+            _refuse(no_place(error) or str(error))
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """A single job is a sweep of one."""
-        self._left = 1
+        """A single job is a sweep of one: checked before it has a folder."""
+        self._left, self._single = 1, True
+        if not is_main_process():
+            return
+        try:
+            _check(config.copy())
+            (Path(config.output) / config.sweep).mkdir(parents=True, exist_ok=True)
+        except JRNError as error:
+            _refuse(str(error))
+        except OSError as error:
+            _refuse(no_place(error) or str(error))
 
     def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
         """Write the comparison of what there is: also after a job that failed."""
@@ -86,11 +98,18 @@ class SweepCallback(Callback):
             over = {Status.FINISHED, Status.FAILED, Status.DAMAGED}
             # With a parallel launcher nobody counts: then the job that completes the sweep.
             last = set(summary.jobs["status"]) <= over if self._left is None else self._left == 0
-            if last:
+            if last and not (self._single and job_return.status is JobStatus.FAILED):
                 announce(summary, sweep, _wandb(config))
         except JRNError as error:
             # Where a job failed before it had a folder, its own error says why.
             log.info("no comparison: %s", error)
+
+
+def _check(composed: DictConfig) -> None:
+    """Check a composed configuration, which is Hydra's no more afterwards."""
+    OmegaConf.set_struct(composed, False)
+    del composed["hydra"]
+    configuration.check(composed)
 
 
 def _wandb(config: DictConfig) -> dict[str, Any] | None:

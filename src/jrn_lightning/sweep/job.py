@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
@@ -26,7 +27,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from jrn_lightning import config as configuration
 from jrn_lightning.data.datamodule import CacheDataModule
-from jrn_lightning.errors import CheckpointError, ConfigError, JRNError
+from jrn_lightning.errors import CheckpointError, ConfigError, JRNError, RecordError
 from jrn_lightning.evaluation import POOLINGS, Evaluator, StatisticsTable, fitting
 from jrn_lightning.evaluation.evaluator import MAIN, Part
 from jrn_lightning.influence import summarize
@@ -61,16 +62,44 @@ def run_job(cfg: DictConfig, folder: Path | None = None) -> dict[str, Any]:
     Raises:
         JRNError: a mistake of the user's; recorded, unless the folder belongs to another job.
     """
+    folder = folder or Path(HydraConfig.get().runtime.output_dir)
     try:
-        return _run_job(cfg, folder)
+        with _alone(folder):
+            return _run_job(cfg, folder)
     finally:
         # Trainer, task and data refer to each other in circles; without this a sweep in one
         # process would hold the frames of every job that it has run.
         gc.collect()
 
 
-def _run_job(cfg: DictConfig, folder: Path | None) -> dict[str, Any]:
-    folder = folder or Path(HydraConfig.get().runtime.output_dir)
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two jobs never write to one folder: the second is refused.
+
+    Raises:
+        RecordError: another process is at work there.
+    """
+    if not records.is_main_process():  # it writes nothing, and its main process has the lock
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RecordError(
+            f"{folder} is in use: the same job is running already. Wait for it, or give this one "
+            "a sweep= of its own."
+        ) from None
+    except NotImplementedError:  # a file system without locks
+        log.debug("%s cannot be locked", folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     # A further process of a distributed strategy composes from the saved, untyped configuration.
     cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(configuration.Config), cfg))
     configuration.check(cfg)
@@ -85,6 +114,11 @@ def _run_job(cfg: DictConfig, folder: Path | None) -> dict[str, Any]:
     if cfg.evaluation.protocols is None:
         cfg.evaluation.protocols = fitting(data.cache.frame)
     science = configuration.science(cfg)
+    if len(data.modalities) < 2:
+        raise ConfigError(
+            f"{data.path}: only {', '.join(data.modalities)} is served. Joint refinement takes at "
+            "least two modalities: leave data.modalities out, or give more."
+        )
     unknown = [m for m in cfg.recipe.muted if m not in data.modalities]
     if unknown or set(cfg.recipe.muted) >= set(data.modalities):
         raise ConfigError(
@@ -95,10 +129,14 @@ def _run_job(cfg: DictConfig, folder: Path | None) -> dict[str, Any]:
     known = JobRecord.read(folder)
     known.expect(data.cache.content_hash, configuration.flat(science))
     if known.status is Status.FINISHED and known.data is not None:
-        if known.data["fingerprint"] == wanted:
+        damage = known.damage()
+        if damage:
+            log.warning("%s is tested again: %s", folder, damage)
+        elif known.data["fingerprint"] == wanted:
             log.info("%s is finished: not run again", folder)
             return known.data
-        log.info("%s is trained: tested again, its evaluation has changed", folder)
+        else:
+            log.info("%s is trained: tested again, its evaluation has changed", folder)
     job = _Job(cfg, folder, data, wanted, configuration.flat(science))
     try:
         with job.recorded():
@@ -207,6 +245,7 @@ class _Job:
         except BaseException:  # Ctrl-C, SIGTERM
             self.results["status"] = Status.INTERRUPTED.value
             self._write()
+            log.warning("%s: stopped. The same command goes on from here.", self.folder)
             raise
 
     def _fail(self, text: str) -> None:
@@ -363,7 +402,12 @@ class _Job:
         checkpoint = self.folder / records.CHECKPOINT
         resume = checkpoint.exists()
         if resume:
-            saved = load_network(checkpoint)
+            try:
+                saved = load_network(checkpoint)
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f"{error} Remove it, or set overwrite=true, to start anew."
+                ) from error
             if saved.specification != task.specification:
                 raise CheckpointError(
                     f"{checkpoint} is of another network ({saved.name} on frames of "

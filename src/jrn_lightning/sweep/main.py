@@ -6,7 +6,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
 from jrn_lightning import config
-from jrn_lightning.errors import JRNError
+from jrn_lightning.errors import JRNError, no_place
 from jrn_lightning.sweep.record import job_folder
 
 
@@ -29,6 +29,11 @@ def run(cfg: DictConfig) -> float | None:
         results = run_job(cfg)
     except JRNError as error:
         raise CompactHydraException(str(error)) from error
+    except OSError as error:
+        text = no_place(error)
+        if text is None:
+            raise
+        raise CompactHydraException(text) from error
     return objective(results)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from jrn_lightning import keys
 from jrn_lightning.errors import RecordError
-from jrn_lightning.report import files
+from jrn_lightning.files import replacing
 from jrn_lightning.report.findings import Findings
 from jrn_lightning.report.gallery import picks
 from jrn_lightning.report.page import NAME, page
@@ -61,7 +61,7 @@ def write_page(
     path = folder / NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with files.replacing(path) as temporary:
+        with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RecordError(

@@ -37,7 +37,7 @@ def compare(first: Path, second: Path, protocol: str = "full") -> pd.DataFrame:
     if not shared:
         raise RecordError(
             f"{first} and {second} have no finished job of one architecture and seed in common: "
-            f"{_named(a)} there, {_named(b)} here."
+            f"{_named(a)} in {first}, {_named(b)} in {second}."
         )
     reference = a[shared[0]]
     for table in (a[key] for key in shared), (b[key] for key in shared):

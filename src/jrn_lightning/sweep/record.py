@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jrn_lightning.errors import JRNError, RecordError
+from jrn_lightning.files import replacing
 
 if TYPE_CHECKING:
     from jrn_lightning.evaluation import StatisticsTable
@@ -97,19 +97,15 @@ def fingerprint(science: Mapping[str, Any], cache_hash: str) -> str:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write atomically: a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part, part.open("w", encoding="utf-8") as file:
             # NaN is not JSON: a value that does not exist is null.
             json.dump(_finite(values), file, indent=1, ensure_ascii=False, allow_nan=False)
-        os.replace(part, path)
     except OSError as error:
         raise JRNError(
             f"{path} cannot be written ({error}). Free space or choose another output=."
         ) from error
-    finally:
-        Path(part).unlink(missing_ok=True)
 
 
 def _finite(value: Any) -> Any:
@@ -236,6 +232,15 @@ class JobRecord:
         from jrn_lightning.evaluation import StatisticsTable
 
         return StatisticsTable.load(self.folder / f"{part}.h5")
+
+    def damage(self) -> str:
+        """What is wrong with the statistics of a finished job; empty if nothing is."""
+        try:
+            for part in {MAIN, *(path.stem for path in self.folder.glob("*.h5"))}:
+                self.statistics(part)
+        except RecordError as error:
+            return str(error)
+        return ""
 
     def expect(self, cache_hash: str, science: Mapping[str, Any]) -> None:
         """Refuse to go on in a folder whose network was trained otherwise.
