@@ -143,6 +143,7 @@ def test_jobs_side_by_side_make_one_comparison(
     table = pd.read_csv(output / "nyu" / "comparison.csv")
     assert {"cat1", "cat5"} <= set(table["arch"])
     assert len(list((output / "nyu").glob("*/seed*/results.json"))) == 4
+    assert "Comparison: " in result.stdout  # the job that completes the sweep says so
 
 
 def test_the_embedded_rooms_need_nothing_but_the_command(tmp_path: Path) -> None:

@@ -33,8 +33,10 @@ class SweepCallback(Callback):
     """Keeps the sweep's folder true."""
 
     def __init__(self) -> None:
-        #: jobs still to come in this process, None where another one launches them
+        #: jobs still to come, None where nobody counts them
         self._left: int | None = None
+        #: who counts: a launcher that works in parallel sends copies of this to other processes
+        self._process = os.getpid()
         #: whether there is one job, whose own error is all there is to say
         self._single = False
 
@@ -92,6 +94,8 @@ class SweepCallback(Callback):
         from jrn_lightning.sweep.comparison import announce, write_comparison
 
         sweep = Path(config.output) / config.sweep
+        if self._process != os.getpid():
+            self._left = None
         self._left = None if self._left is None else self._left - 1
         try:
             summary = write_comparison(sweep)
