@@ -60,3 +60,7 @@ def test_mistakes_are_named(arguments: tuple[str, ...], kind: type[JRNError], to
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "--out" in str(fail("--out", tmp_path / "file" / "audit.md"))
+
+
+def test_a_protocol_without_a_sweep_is_refused() -> None:
+    assert "give its folder too" in str(fail("--protocol", "eigen"))

@@ -236,3 +236,12 @@ def test_an_encoder_that_is_not_there_is_told_before_anything_is_made(
     assert jrn(monkeypatch, *frames, *options) == 1
     assert "encoder=timm:resnet18 needs timm" in capsys.readouterr().err
     assert not list(tmp_path.glob("b*"))
+
+
+def test_fewer_rooms_than_folds_are_told_before_they_are_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JRN_HOME", str(tmp_path / "home"))
+    assert jrn(monkeypatch, "cache", "rooms", "--out", tmp_path / "a.h5", "--train-rooms", 2) == 1
+    assert "2 training rooms cannot be dealt into 3 folds" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

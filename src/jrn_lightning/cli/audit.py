@@ -41,6 +41,8 @@ def audit(
     writers = {".md": report.markdown, ".csv": report.csv}
     if out is not None and out.suffix not in writers:
         raise ConfigError(f"--out {out}: the file has to end with .md or .csv.")
+    if sweep is None and (protocol, pooling) != ("full", "pixels"):
+        raise ConfigError("--protocol and --pooling are of a sweep's figures: give its folder too.")
     summary = None
     if sweep is not None:
         from jrn_lightning.sweep.collect import collect

@@ -123,8 +123,16 @@ def build_rooms(
         bar: makes a progress bar of a title and a total.
         force: replace an existing cache, and networks of other settings.
         workers: processes; one a core by default.
+
+    Raises:
+        CacheError: fewer training rooms than folds; what :func:`predict_into_cache` refuses.
     """
     refuse_existing(out, force)
+    if spec.train_rooms < settings.folds:  # each fold needs a room: told before rendering them
+        raise CacheError(
+            f"{spec.train_rooms} training rooms cannot be dealt into {settings.folds} folds. Give "
+            "more rooms, or fewer folds."
+        )
     frames = home() / f"rooms-{spec.hash[:10]}"
     frames.parent.mkdir(parents=True, exist_ok=True)
     with (
