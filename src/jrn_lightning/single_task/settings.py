@@ -55,7 +55,7 @@ class SingleTaskSettings:
             ConfigError: names the key, the value and what it may be.
         """
         for key, value in asdict(self).items():
-            kind = type(asdict(_DEFAULT)[key])
+            kind = _TYPES[key]
             whole = kind is float and type(value) is int
             if not (type(value) is kind or whole) or (
                 kind is list and any(type(n) is not int for n in value)
@@ -113,8 +113,9 @@ class SingleTaskSettings:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-#: for a value's type
-_DEFAULT: Final = SingleTaskSettings("", "")
+#: key -> type of its value
+_TYPES: Final = {k: type(v) for k, v in asdict(SingleTaskSettings("", "")).items()}
+#: what to tell of a type
 _KINDS: Final = {
     str: "a text",
     int: "a whole number",

@@ -245,7 +245,8 @@ class _Job:
         except BaseException:  # Ctrl-C, SIGTERM
             self.results["status"] = Status.INTERRUPTED.value
             self._write()
-            log.warning("%s: stopped. The same command goes on from here.", self.folder)
+            same = "The same command" + " without overwrite=true" * bool(self.cfg.overwrite)
+            log.warning("%s: stopped. %s goes on from here.", self.folder, same)
             raise
 
     def _fail(self, text: str) -> None:
