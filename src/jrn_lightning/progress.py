@@ -20,8 +20,11 @@ Advance = Callable[[float], object]
 
 
 @contextmanager
-def bar(what: str, total: float) -> Iterator[Advance]:
-    """A bar that is called with the work done since the last call, of ``total`` in all."""
+def bar(what: str, total: float | None) -> Iterator[Advance]:
+    """A bar that is called with the work done since the last call, of ``total`` in all.
+
+    Where the total is None nobody knows it: the bar moves, and is full when the work is done.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -33,6 +36,8 @@ def bar(what: str, total: float) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as progress:
         task = progress.add_task(what, total=total)
         yield lambda amount: progress.advance(task, amount)
+        if total is None:
+            progress.update(task, total=progress.tasks[0].completed)
 
 
 def tracked(rows: Iterable[int], what: str, total: int) -> Iterator[int]:

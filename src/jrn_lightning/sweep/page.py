@@ -50,7 +50,7 @@ def write_page(
     shown = [a for a in archs if a in set(list(dict.fromkeys([*named, *archs]))[:_ARCHS])]
     with bar("Refining example frames", len(shown)) as advance:
         maps = gallery(comparison, chosen, shown, advance)
-    with bar("Drawing", 0) as advance:
+    with bar("Drawing", None) as advance:
         text = page(
             findings,
             answer=answer,
