@@ -24,7 +24,7 @@ HOME: Final = "JRN_HOME"
 #: note of a cache of rooms: what it follows from
 BUILT_FROM: Final = "built_from"
 
-Bar = Callable[[str, float | None], AbstractContextManager[Advance]]
+Bar = Callable[[str, float], AbstractContextManager[Advance]]
 
 
 def networks_folder(cache: Path) -> Path:

@@ -25,7 +25,7 @@ def write_page(
     folder: Path,
     *,
     answer: Sequence[str] = (),
-    bar: Callable[[str, float], Any],
+    bar: Callable[[str, float | None], Any],
 ) -> Path:
     """Write ``report.html``.
 
