@@ -29,7 +29,10 @@ help:  ## print this list
 setup: $(STAMP)  ## make .venv with the package, editable, and exact versions of all it needs
 
 # A virtual environment that was moved or whose Python is gone is made anew.
-$(STAMP): pyproject.toml constraints.txt
+KERNELS := $(wildcard src/jrn_lightning/models/winograd*.[ch])
+
+# A virtual environment that was moved or whose Python is gone is made anew.
+$(STAMP): pyproject.toml constraints.txt $(KERNELS)
 	@$(BIN)/python -c '' 2>/dev/null || { \
 		test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: make PYTHON=/path/to/python3 setup" >&2; exit 1; }; \
 		$(PYTHON) -m venv --clear $(VENV); }

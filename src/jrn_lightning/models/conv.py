@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jrn_lightning.models import native
 from jrn_lightning.models.polyphase import polyphase_conv2d, upsampling_factor
 from jrn_lightning.models.threads import parallel, parts
 from jrn_lightning.models.winograd import multiscale_conv2d
@@ -55,6 +56,21 @@ NARROW = 8
 #: 180 → 60, 120 × 160  1866 million     2.0          1.7
 #: ====================  ==============  ===========  ===========
 WORK = 300_000_000
+#: the same where Winograd's convolution was compiled (AVX2, interpolation and concatenation included)
+#:
+#: ====================  ==============  ===========  ===========
+#: layer, pixels         multiplications one thread   two threads
+#: ====================  ==============  ===========  ===========
+#: 40 → 60,   15 × 20      6 million     0.7          0.4
+#: 40 → 60,   30 × 40     26 million     1.3          1.0
+#: 40 → 60,   60 × 80    104 million     2.1          1.1
+#: 40 → 60,  120 × 160   415 million     2.4          1.7
+#: 40 → 60,  240 × 320  1659 million     2.7          2.1
+#: 180 → 60,  60 × 80    467 million     2.9          1.5
+#: 180 → 60, 120 × 160  1866 million     3.3          2.7
+#: 180 → 60, 240 × 320  7465 million     3.4          3.2
+#: ====================  ==============  ===========  ===========
+COMPILED_WORK = 50_000_000
 #: the same for the polyphase convolution. Time of interpolation, concatenation and oneDNN's
 #: convolution in bfloat16 over its time, forward and backward (AVX-512 BF16):
 #:
@@ -106,7 +122,7 @@ class Conv2d(nn.Conv2d):
         size = maps[0].shape[-2:]
         wide = self.out_channels >= WIDE and all(m.shape[1] >= WIDE for m in maps)
         work = size.numel() * self.weight.numel()
-        if fast and wide and work >= WORK:
+        if fast and wide and work >= (WORK if native.library() is None else COMPILED_WORK):
             fitting = [m if _winograd_factor(m, size) else _interpolated(m, size) for m in maps]
             return multiscale_conv2d(fitting, self.weight, self.bias)
         scales = len(maps) > 1 and all(upsampling_factor(m, size) > 1 for m in maps[1:])

@@ -58,7 +58,7 @@ def upsampling_factor(x: Tensor, size: torch.Size) -> int:
 
 
 @lru_cache(maxsize=64)
-def _axis(n: int, f: int) -> Tensor:
+def interpolated_taps(n: int, f: int) -> Tensor:
     """``(n f, 3, n)``: along one axis, each tap of the kernel after interpolation by f."""
     identity = torch.eye(n, dtype=torch.float64)[None]
     up = F.interpolate(identity, scale_factor=f, mode="linear", align_corners=False)[0].t()
@@ -70,7 +70,7 @@ def _axis(n: int, f: int) -> Tensor:
 def _phases(f: int) -> Tensor:
     """``(f, 3, 3)``: phase × tap × neighbour (−1, 0, 1) of a column of the small map."""
     n = 5
-    inner = _axis(n, f).view(n, f, 3, n)[n // 2]
+    inner = interpolated_taps(n, f).view(n, f, 3, n)[n // 2]
     return inner[:, :, n // 2 - 1 : n // 2 + 2]
 
 
@@ -79,7 +79,7 @@ def _rows(
     n: int, f: int, first: int, end: int, start: int, stop: int, dtype: torch.dtype
 ) -> Tensor:
     """``(end − first, 3 (stop − start))``: rows of a small map, by tap, to rows of the result."""
-    return _axis(n, f)[first:end, :, start:stop].reshape(end - first, -1).to(dtype)
+    return interpolated_taps(n, f)[first:end, :, start:stop].reshape(end - first, -1).to(dtype)
 
 
 def _bands(n: int, step: int) -> Iterator[tuple[int, int]]:

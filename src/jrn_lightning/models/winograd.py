@@ -29,6 +29,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from jrn_lightning.models import native
+from jrn_lightning.models.polyphase import interpolated_taps
 from jrn_lightning.models.threads import parallel, parts
 
 #: outputs of a tile, along one axis
@@ -68,7 +70,10 @@ def multiscale_conv2d(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | Non
     Returns:
         ``(B, C_out, H, W)``, channels-last.
     """
-    output = _MultiscaleConv2d.apply(weight, bias, *maps)  # type: ignore[no-untyped-call]
+    falling = all(a.shape[2] >= b.shape[2] for a, b in pairwise(maps))
+    compiled = falling and weight.dtype == torch.float32 and native.library() is not None
+    kind = _Compiled if compiled else _MultiscaleConv2d
+    output = kind.apply(weight, bias, *maps)  # type: ignore[no-untyped-call]
     assert isinstance(output, Tensor)
     return output
 
@@ -110,6 +115,125 @@ def _transformed_weight(weight: Tensor) -> Tensor:
     c_out, c_in = weight.shape[:2]
     flat = weight.permute(2, 3, 1, 0).reshape(9, c_in * c_out)
     return (_square(_WEIGHT, weight.dtype) @ flat).view(36, c_in, c_out)
+
+
+@lru_cache
+def _input_axis(factor: int) -> native.Axis:
+    ends = [(first, last) for last in (False, True) for first in (False, True)]
+    matrices = torch.stack([_axis_matrix(factor, *end) for end in ends])
+    return native.Axis(matrices.float(), TILE // factor, -1, factor > 1)
+
+
+@lru_cache
+def _taps_axis(factor: int) -> native.Axis:
+    """Values of the output that one of a small map reaches, by the taps of the kernel."""
+    span, before = 2 * factor + 2, factor // 2 + 1
+    matrices = []
+    for first, n in ((2, 5), (0, 3), (4, 5), (0, 1)):
+        reached = F.pad(interpolated_taps(n, factor)[:, :, first].t(), (span, span))
+        start = factor * first - before + span
+        matrices.append(reached[:, start : start + span])
+    return native.Axis(torch.stack(matrices).float(), factor, -before, False)
+
+
+@lru_cache
+def _output_axis() -> native.Axis:
+    matrix = torch.tensor(_OUTPUT, dtype=torch.float32).t()
+    return native.Axis(matrix.expand(4, -1, -1).contiguous(), TILE, 0, False)
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1).contiguous()
+
+
+class _Compiled(torch.autograd.Function):
+    """The same by the compiled kernels; maps that are interpolated by 4 are convolved before."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, *maps: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, *maps)
+        large, small = _parted(maps)
+        given, taps = weight.split([sum(m.shape[1] for m in x) for x in (large, small)], 1)
+        b, _, h, w = maps[0].shape
+        shape = (b, weight.shape[0], h, w)
+        output = torch.empty(shape, dtype=weight.dtype, memory_format=torch.channels_last)
+        native.forward(
+            [_last(m) for m in large],
+            [_input_axis(h // m.shape[2]) for m in large],
+            _transformed_weight(given),
+            bias,
+            [
+                native.Taps(_taps_axis(h // m.shape[2]), _products(m, u))
+                for m, u in zip(small, taps.split([m.shape[1] for m in small], 1), strict=True)
+            ],
+            output.permute(0, 2, 3, 1),
+            _output_axis(),
+        )
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        weight, *maps = ctx.saved_tensors
+        need_weight, need_bias, *need_maps = ctx.needs_input_grad
+        large, small = _parted(maps)
+        given, taps = weight.split([sum(m.shape[1] for m in x) for x in (large, small)], 1)
+        gradient = _last(gradients[0])
+        h, c_out = gradient.shape[1], gradient.shape[3]
+        reached = [
+            native.Taps(
+                _taps_axis(h // m.shape[2]),
+                m.new_empty(m.shape[0], m.shape[2] * m.shape[3], 9, c_out),
+            )
+            for m in small
+        ]
+        grad_weight, grad_bias, grad_maps = native.backward(
+            [_last(m) for m in large],
+            [_input_axis(h // m.shape[2]) for m in large],
+            _transformed_weight(given),
+            reached,
+            gradient,
+            _output_axis(),
+            need_weight,
+            need_bias,
+            need_maps[: len(large)],
+        )
+        found = [None if g is None else g.permute(0, 3, 1, 2) for g in grad_maps]
+        weights = [] if grad_weight is None else [_gathered_weight(grad_weight)]
+        for m, u, t in zip(small, taps.split([m.shape[1] for m in small], 1), reached, strict=True):
+            g = t.products.flatten(0, 1).flatten(1)
+            if need_weight:
+                kernel = g.t() @ _last(m).flatten(0, 2)
+                weights.append(kernel.view(3, 3, c_out, -1).permute(2, 3, 0, 1))
+            grad = (g @ _tap_matrix(u).t()).view_as(m.permute(0, 2, 3, 1))
+            found.append(grad.permute(0, 3, 1, 2))
+        return (
+            torch.cat(weights, 1) if weights else None,
+            grad_bias,
+            *(g if need else None for g, need in zip(found, need_maps, strict=True)),
+        )
+
+
+def _parted(maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The maps that Winograd's numbers are made of, and those that are convolved before."""
+    large = sum(maps[0].shape[2] // m.shape[2] < TILE for m in maps)
+    return list(maps[:large]), list(maps[large:])
+
+
+def _tap_matrix(weight: Tensor) -> Tensor:
+    """``(C_out, C, 3, 3)`` as ``(C, 9 C_out)``."""
+    return weight.permute(1, 2, 3, 0).flatten(1)
+
+
+def _products(x: Tensor, weight: Tensor) -> Tensor:
+    """Values ``(B, C, h, w)`` times each tap of the kernel, ``(B, h w, 9, C_out)``."""
+    b, _, h, w = x.shape
+    return (_last(x).flatten(0, 2) @ _tap_matrix(weight)).view(b, h * w, 9, -1)
+
+
+def _gathered_weight(numbers: Tensor) -> Tensor:
+    """The transpose of :func:`_transformed_weight`."""
+    flat = _square(_WEIGHT, numbers.dtype).t() @ numbers.flatten(1)
+    return flat.view(3, 3, *numbers.shape[1:]).permute(3, 2, 0, 1).contiguous()
 
 
 class _Source:
@@ -306,8 +430,7 @@ class _MultiscaleConv2d(torch.autograd.Function):
         grad_weight = None
         if need_weight:
             total = functools.reduce(torch.add, [torch.cat(grads, 1) for grads, _ in done])
-            flat = _square(_WEIGHT, weight.dtype).t() @ total.flatten(1)
-            grad_weight = flat.view(3, 3, sum(widths), c_out).permute(3, 2, 0, 1).contiguous()
+            grad_weight = _gathered_weight(total)
         return (
             grad_weight,
             last.sum((0, 1, 2)) if need_bias else None,

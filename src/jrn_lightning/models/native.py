@@ -1,0 +1,273 @@
+"""The compiled kernels of Winograd's convolution, where installing the package could compile them.
+
+``winograd.c`` asks for a C compiler that has GCC's vectors (GCC, Clang); without one, the package
+installs as well and :func:`library` is None.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from jrn_lightning.models.threads import parallel, parts
+
+#: buffers have a whole number of these channels (``PAD`` of winograd.c)
+PAD = 16
+
+
+class _Windows(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("data", "above", "below", "axis")),
+        *(
+            (name, ctypes.c_long)
+            for name in ("h", "w", "c", "step", "offset", "span", "numbers", "repeat", "first", "end")
+        ),
+    )
+
+
+class _Map(ctypes.Structure):
+    _fields_ = (
+        ("values", _Windows),
+        ("gradient", _Windows),
+        *((name, ctypes.c_void_p) for name in ("weight", "transposed", "weight_gradient")),
+    )
+
+
+class _Taps(ctypes.Structure):
+    _fields_ = (("windows", _Windows), ("products", ctypes.c_void_p))
+
+
+class _Part(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_long) for name in ("rows", "columns", "first", "end", "count")),
+        ("maps", ctypes.POINTER(_Map)),
+        ("taps_count", ctypes.c_long),
+        ("taps", ctypes.POINTER(_Taps)),
+        ("output", _Windows),
+        ("bias", ctypes.c_void_p),
+        ("bias_gradient", ctypes.c_void_p),
+    )
+
+
+class Axis(NamedTuple):
+    """How the tiles along an axis see a map.
+
+    Attributes:
+        matrices: ``(4, numbers, span)`` float32: a window's values to its numbers, by (first tile
+            of the axis) + 2 (last tile).
+        step: values of the map from a tile to the next.
+        offset: where the first window starts.
+        repeat: beyond its edges the map has the edge's values, not zeros.
+    """
+
+    matrices: Tensor
+    step: int
+    offset: int
+    repeat: bool
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The kernels, or None where they were not compiled."""
+    found = importlib.util.find_spec("jrn_lightning.models._winograd")
+    if found is None or found.origin is None:
+        return None
+    try:
+        return ctypes.CDLL(found.origin)
+    except OSError:  # compiled for another machine
+        return None
+
+
+@cache
+def _kernel(name: str) -> Callable[[Any], int]:
+    """A function of the library for the vector instructions that PyTorch found."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    kind = {"AVX512": "avx512", "AVX2": "avx2"}.get(capability, "any")
+    kernel = getattr(library(), f"{name}_{kind}", None) or getattr(library(), f"{name}_any")
+    return cast(Callable[[Any], int], kernel)
+
+
+class Taps(NamedTuple):
+    """A map that is interpolated, convolved before that.
+
+    Attributes:
+        axis: of the output's windows that a value of the map reaches.
+        products: ``(B, tiles, 9, C_out)`` float32: each value times each tap of the kernel, or the
+            gradient of that.
+    """
+
+    axis: Axis
+    products: Tensor
+
+
+def forward(
+    maps: Sequence[Tensor],
+    axes: Sequence[Axis],
+    weights: Tensor,
+    bias: Tensor | None,
+    taps: Sequence[Taps],
+    output: Tensor,
+    output_axis: Axis,
+) -> None:
+    """Convolve.
+
+    Args:
+        maps: ``(B, h_i, w_i, C_i)``, float32 and contiguous, as all tensors here.
+        axes: of each map.
+        weights: ``(36, sum of C_i, C_out)``.
+        bias: ``(C_out,)`` or None.
+        taps: of the maps that are convolved before they are interpolated.
+        output: ``(B, H, W, C_out)``, written.
+        output_axis: of the output, with windows that do not overlap.
+    """
+    parted = [_panels(u) for u in weights.split([m.shape[3] for m in maps], 1)]
+    if bias is None:
+        bias = output.new_zeros(output.shape[3])
+    rows = -(-output.shape[1] // output_axis.step)
+
+    def part(image: int, first: int, end: int) -> list[Tensor]:
+        given = (_Map * len(maps))(
+            *(
+                _Map(values=_windows(m[image], axis), weight=u.data_ptr())
+                for m, axis, u in zip(maps, axes, parted, strict=True)
+            )
+        )
+        y, own = output[image], _own(output_axis, first, end, output.shape[1])
+        edges = [y.new_zeros(2, -t.axis.offset, *y.shape[1:]) for t in taps]
+        reached = (_Taps * len(taps))(
+            *(
+                _Taps(_windows(y, t.axis, own, e), t.products[image].data_ptr())
+                for t, e in zip(taps, edges, strict=True)
+            )
+        )
+        _run("forward", first, end, given, reached, _windows(y, output_axis), bias)
+        return edges
+
+    places = parts(len(output), rows)
+    done = parallel([partial(part, *p) for p in places])
+    for place, edges in zip(places, done, strict=True):
+        for both in edges:
+            _hand_over(output, output_axis, place, both)
+
+
+def backward(
+    maps: Sequence[Tensor],
+    axes: Sequence[Axis],
+    weights: Tensor,
+    taps: Sequence[Taps],
+    gradient: Tensor,
+    output_axis: Axis,
+    need_weight: bool,
+    need_bias: bool,
+    need_maps: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, list[Tensor | None]]:
+    """The gradients of :func:`forward`, from that of its output, as its arguments are shaped.
+
+    The products of the taps are written.
+
+    Returns:
+        The gradient of ``weights``, of the bias, and of every map, each None where it is not
+        needed.
+    """
+    channels = [m.shape[3] for m in maps]
+    c_out = gradient.shape[3]
+    transposed = [_panels(u.transpose(1, 2)) for u in weights.split(channels, 1)]
+    grad_maps = [torch.zeros_like(m) if n else None for m, n in zip(maps, need_maps, strict=True)]
+    rows = -(-gradient.shape[1] // output_axis.step)
+
+    def part(image: int, first: int, end: int) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+        bias = weights.new_zeros(c_out)
+        sums = [_padded(weights.new_zeros(36, c, c_out)) for c in channels] if need_weight else []
+        edges = [m.new_zeros(2, -a.offset, *m.shape[2:]) for m, a in zip(maps, axes, strict=True)]
+        given = (_Map * len(maps))()
+        for i, (m, axis) in enumerate(zip(maps, axes, strict=True)):
+            given[i].values = _windows(m[image], axis)
+            given[i].transposed = transposed[i].data_ptr()
+            into = grad_maps[i]
+            if into is not None:
+                own = _own(axis, first, end, m.shape[1])
+                given[i].gradient = _windows(into[image], axis, own, edges[i])
+            if need_weight:
+                given[i].weight_gradient = sums[i].data_ptr()
+        g = gradient[image]
+        reached = (_Taps * len(taps))(
+            *(_Taps(_windows(g, t.axis), t.products[image].data_ptr()) for t in taps)
+        )
+        _run("backward", first, end, given, reached, _windows(g, output_axis), bias)
+        return sums, bias, edges
+
+    places = parts(len(gradient), rows)
+    done = parallel([partial(part, *p) for p in places])
+    for place, (_, _, edges) in zip(places, done, strict=True):
+        for into, axis, both in zip(grad_maps, axes, edges, strict=True):
+            if into is not None:
+                _hand_over(into, axis, place, both)
+    grad_bias = functools.reduce(torch.add, [bias for _, bias, _ in done]) if need_bias else None
+    if not need_weight:
+        return None, grad_bias, grad_maps
+    each = zip(*(sums for sums, _, _ in done), strict=True)
+    totals = [functools.reduce(torch.add, parted) for parted in each]
+    return torch.cat([t[..., :c_out] for t in totals], 1), grad_bias, grad_maps
+
+
+def _own(axis: Axis, first: int, end: int, height: int) -> tuple[int, int]:
+    """Rows of a map that belong to rows ``first`` to ``end`` of tiles."""
+    return min(height, axis.step * first), min(height, axis.step * end)
+
+
+def _hand_over(x: Tensor, axis: Axis, place: tuple[int, int, int], edges: Tensor) -> None:
+    """Add to ``x`` (B, h, w, C) what a part has for the rows before and after its own."""
+    image, first, end = place
+    above, below = edges
+    start, stop = _own(axis, first, end, x.shape[1])
+    before, after = x[image, max(0, start - len(above)) : start], x[image, stop : stop + len(below)]
+    before += above[len(above) - len(before) :]
+    after += below[: len(after)]
+
+
+def _padded(weights: Tensor) -> Tensor:
+    """``(36, K, N)`` with N a multiple of ``PAD``."""
+    return F.pad(weights, (0, -weights.shape[2] % PAD)).contiguous()
+
+
+def _panels(weights: Tensor) -> Tensor:
+    """``(36, K, N)`` as ``(36, N / PAD, K, PAD)``, in the order in which they are read."""
+    return _padded(weights).unflatten(2, (-1, PAD)).transpose(1, 2).contiguous()
+
+
+def _windows(
+    x: Tensor, axis: Axis, own: tuple[int, int] | None = None, edges: Tensor | None = None
+) -> _Windows:
+    """``x`` (h, w, C) as windows, of which a part owns some rows; ``edges`` take the others'."""
+    h, w, c = x.shape
+    first, end = own or (0, h)
+    above, below = (None, None) if edges is None else (e.data_ptr() for e in edges)
+    _, numbers, span = axis.matrices.shape
+    return _Windows(
+        *(x.data_ptr(), above, below, axis.matrices.data_ptr()),
+        *(h, w, c, axis.step, axis.offset, span, numbers, axis.repeat, first, end),
+    )
+
+
+def _run(
+    name: str,
+    first: int,
+    end: int,
+    maps: ctypes.Array[_Map],
+    taps: ctypes.Array[_Taps],
+    output: _Windows,
+    bias: Tensor,
+) -> None:
+    rows, columns = (-(-size // output.step) for size in (output.h, output.w))
+    part = _Part(rows, columns, first, end, len(maps), maps, len(taps), taps, output)
+    setattr(part, "bias" if name == "forward" else "bias_gradient", bias.data_ptr())
+    if _kernel(name)(ctypes.byref(part)):
+        raise MemoryError("no memory for a block of a convolution")

@@ -1,0 +1,116 @@
+/* Winograd's F(4 x 4, 3 x 3) convolution of one part of an image, and its gradients.
+ *
+ * The algorithm is described in winograd.py, which calls this through ctypes where it was compiled,
+ * and does the same with PyTorch's operators where it was not. A block of tiles goes through all
+ * steps at once, few enough to stay in the processor's cache. Everything is float32.
+ *
+ * The kernels are compiled once for each width of vector instructions; the caller chooses.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+/* tiles of a block */
+#define BLOCK 24
+/* numbers of a tile and channel, along one axis */
+#define NUMBERS 6
+/* the most values of a window along one axis, and of one after the first of two products */
+#define SPAN 10
+#define TABLE 36
+/* buffers have a whole number of these channels */
+#define PAD 16
+#define PADDED(channels) (((channels) + PAD - 1) / PAD * PAD)
+/* Floats between two numbers of a buffer. The odd 16 keep them from the same lines of the cache. */
+#define STRIDE(channels) (BLOCK * PADDED(channels) + PAD)
+
+/* A map as overlapping windows, one a tile, and the matrices between a window and its numbers. */
+typedef struct {
+    float *data;        /* (h, w, c); NULL if not wanted */
+    float *above;       /* (-offset, w, c): what is added to the rows before `first`, another part's */
+    float *below;       /* (-offset, w, c): the same for the rows from `end` on */
+    const float *axis;  /* (4, numbers, span), by (first tile of the axis) + 2 (last tile) */
+    long h, w, c;
+    long step, offset;  /* window t starts at step * t + offset */
+    long span, numbers; /* values of a window and numbers, along one axis */
+    long repeat;        /* beyond its edges the map is: 0 zero, 1 what it is at the edge */
+    long first, end;    /* rows of this part */
+} Windows;
+
+typedef struct {
+    Windows values, gradient;
+    const float *weight;      /* (36, c, PADDED(c_out)) */
+    const float *transposed;  /* (36, c_out, PADDED(c)) */
+    float *weight_gradient;   /* (36, c, PADDED(c_out)), added to; NULL if not wanted */
+} Map;
+
+/* A map that is interpolated by 4: its value at a tile times each of the kernel's 9 taps. */
+typedef struct {
+    Windows windows;    /* of the output, or of its gradient */
+    float *products;    /* (rows * columns, 9, c_out) */
+} Taps;
+
+typedef struct {
+    long rows, columns;  /* tiles of the image */
+    long first, end;     /* rows of tiles of this part */
+    long count;
+    const Map *maps;
+    long taps_count;
+    const Taps *taps;
+    Windows output;      /* the result, or its gradient */
+    const float *bias;   /* (c_out,) */
+    float *bias_gradient; /* (c_out,), added to; NULL if not wanted */
+} Part;
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 12")
+
+/* Addresses of a window's values; `outside` stands for those beyond the map. */
+INLINE void addresses(const Windows *g, const int span, long tile, long columns, float *outside,
+                      float **p)
+{
+    long ty = tile / columns, tx = tile % columns, line = g->w * g->c;
+    for (long k = 0; k < span; k++) {
+        long y = g->step * ty + g->offset + k;
+        int beyond = y < 0 || y >= g->h;
+        if (beyond && g->repeat)
+            y = y < 0 ? 0 : g->h - 1, beyond = 0;
+        float *row = g->data + y * line;
+        if (y < g->first)
+            row = g->above + (y - g->first - g->offset) * line;
+        else if (y >= g->end)
+            row = g->below + (y - g->end) * line;
+        for (long j = 0; j < span; j++) {
+            long x = g->step * tx + g->offset + j;
+            int off = x < 0 || x >= g->w;
+            if (off && g->repeat)
+                x = x < 0 ? 0 : g->w - 1, off = 0;
+            p[k * span + j] = beyond || off ? outside : row + x * g->c;
+        }
+    }
+}
+
+INLINE const float *matrix(const Windows *g, long i, long n)
+{
+    return g->axis + ((i == 0) + 2 * (i == n - 1)) * g->numbers * g->span;
+}
+
+/* One name for each combination of a function, a set of instructions and a width. */
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+
+#if defined(__x86_64__)
+#define SET avx512
+#define LANES 16
+#define ROWS 12
+#define TARGET __attribute__((target("avx512f,avx2,fma")))
+#include "winograd_kernels.h"
+#define SET avx2
+#define LANES 8
+#define ROWS 6
+#define TARGET __attribute__((target("avx2,fma")))
+#include "winograd_kernels.h"
+#endif
+#define SET any
+#define LANES 4
+#define ROWS 6
+#define TARGET
+#include "winograd_kernels.h"
