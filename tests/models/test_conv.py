@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jrn_lightning.models import conv, polyphase, winograd
+from jrn_lightning.models import conv, native, polyphase, winograd
 from jrn_lightning.models import threads as threads_module
-from jrn_lightning.models.conv import PIXELS, POLYPHASE_WORK, WORK, Conv2d, convolve_all
+from jrn_lightning.models.conv import (
+    COMPILED_WORK,
+    PIXELS,
+    POLYPHASE_WORK,
+    WORK,
+    Conv2d,
+    convolve_all,
+)
 from jrn_lightning.models.jrn import JRN
 from jrn_lightning.models.threads import parallel
 
@@ -35,10 +44,21 @@ LAYERS = {
 }
 
 
+@pytest.fixture(params=["compiled", "operators"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Winograd's convolution as it was compiled, and by PyTorch's operators."""
+    if request.param == "operators":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
+        pytest.skip("the kernels were not compiled: there was no compiler at installation")
+    return str(request.param)
+
+
 @pytest.fixture(autouse=True)
 def _small_maps_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fast paths at sizes that a test can afford."""
     monkeypatch.setattr(conv, "WORK", 0)
+    monkeypatch.setattr(conv, "COMPILED_WORK", 0)
     monkeypatch.setattr(conv, "POLYPHASE_WORK", 0)
     monkeypatch.setattr(conv, "PIXELS", 0)
 
@@ -51,9 +71,9 @@ def threads(request: pytest.FixtureRequest):
     torch.set_num_threads(before)
 
 
-def _layer(channels: int, outputs: int, bias: bool = True) -> Conv2d:
+def _layer(channels: int, outputs: int, bias: bool = True, relu: bool = False) -> Conv2d:
     torch.manual_seed(1)
-    layer = Conv2d(channels, outputs, 3)
+    layer = Conv2d(channels, outputs, 3, relu)
     if not bias:
         layer.bias = None
     return layer
@@ -84,9 +104,12 @@ def _difference(a: Tensor, b: Tensor) -> float:
 def _compare(layer: Conv2d, maps: list[Tensor]) -> None:
     output = layer(maps if len(maps) > 1 else maps[0])
     exact, leaves = _exact(layer, maps)
-    assert _difference(output, exact) < TOLERANCE
     torch.manual_seed(3)
     g = torch.randn(exact.shape)
+    if layer.relu:  # rounding decides whether what is nearly zero passes
+        g *= exact.detach().abs() > TOLERANCE
+        exact = F.relu(exact)
+    assert _difference(output, exact) < TOLERANCE
     found = torch.autograd.grad(output, [*layer.parameters(), *maps], g)
     expected = torch.autograd.grad(exact, leaves, g.double())
     for a, b in zip(found, expected, strict=True):
@@ -94,24 +117,64 @@ def _compare(layer: Conv2d, maps: list[Tensor]) -> None:
         assert _difference(a, b) < TOLERANCE
 
 
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("name", LAYERS)
-def test_equals_float64(name: str, threads: int) -> None:
+def test_equals_float64(name: str, threads: int, relu: bool) -> None:
     factors, channels, outputs = LAYERS[name]
-    _compare(_layer(sum(channels), outputs), _maps((24, 32), factors, channels))
+    layer = _layer(sum(channels), outputs, relu=relu)
+    _compare(layer, _maps((24, 32), factors, channels))
 
 
+@pytest.mark.parametrize("instructions", ["any", "avx2", "avx512"])
+@pytest.mark.parametrize("channels", [(32, 32, 32), (60, 60, 60), (45, 39, 33)])
+def test_equals_float64_with_any_instructions(
+    instructions: str, channels: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = native.library()
+    if library is None:
+        pytest.skip("the kernels were not compiled: there was no compiler at installation")
+    here = torch.backends.cpu.get_cpu_capability()
+    if instructions not in {
+        "any",
+        *({"AVX2": ["avx2"], "AVX512": ["avx2", "avx512"]}.get(here, [])),
+    }:
+        pytest.skip(f"this processor has {here}")
+    monkeypatch.setattr(native, "_kernel", lambda name: getattr(library, f"{name}_{instructions}"))
+    _compare(_layer(sum(channels), 37, relu=True), _maps((28, 36), (1, 2, 4), channels))
+
+
+def test_maps_in_any_order() -> None:
+    maps = [m for f in (1, 4, 2) for m in _maps((8, 12), (f,), (32,))]
+    maps[0] = maps[0].detach().requires_grad_()
+    _compare(_layer(96, 32), maps)
+
+
+def test_without_a_library_that_can_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "kernels.so"
+    broken.write_bytes(b"of another machine")
+    for found in (None, ModuleSpec("kernels", None, origin=str(broken))):
+        monkeypatch.setattr("importlib.util.find_spec", lambda _, found=found: found)
+        assert native.library.__wrapped__() is None
+
+
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 13), (21, 18)])
 @pytest.mark.parametrize(("channels", "outputs"), [(1, 20), (40, 60), (60, 5)])
 def test_any_size(size: tuple[int, int], channels: int, outputs: int, threads: int) -> None:
     _compare(_layer(channels, outputs), _maps(size, (1,), (channels,)))
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("name", ["depth stem", "hidden", "semantic head"])
 def test_without_bias(name: str) -> None:
     factors, channels, outputs = LAYERS[name]
     _compare(_layer(sum(channels), outputs, bias=False), _maps((8, 12), factors, channels))
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("size", [(4, 4), (8, 4), (24, 32)])
 @pytest.mark.parametrize("band", [1, 20])
 def test_bands_join(
@@ -134,6 +197,7 @@ def test_exact_in_float64() -> None:
     assert _difference(fast, _exact(layer, maps)[0]) < 1e-13
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("name", ["depth stem", "hidden", "semantic head"])
 def test_same_bits_twice(name: str, threads: int) -> None:
     factors, channels, outputs = LAYERS[name]
@@ -146,6 +210,7 @@ def test_same_bits_twice(name: str, threads: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(run(), run(), strict=True))
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("name", LAYERS)
 def test_without_gradients(name: str, mode: type, threads: int) -> None:
@@ -162,6 +227,7 @@ def test_without_gradients(name: str, mode: type, threads: int) -> None:
     assert torch.equal(output, trained)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("name", ["semantic stem", "hidden", "depth head"])
 def test_only_the_gradients_asked_for(name: str) -> None:
     factors, channels, outputs = LAYERS[name]
@@ -190,6 +256,7 @@ def test_switch_and_other_types_take_the_plain_path(monkeypatch: pytest.MonkeyPa
     layer(maps)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_heads_together_are_the_heads() -> None:
     torch.manual_seed(0)
     heads = nn.ModuleDict({"a": Conv2d(60, 1, 3), "b": Conv2d(60, 5, 3)})
@@ -349,6 +416,7 @@ LIMITS = {  # a size that is just large enough, and one that is too small
 }
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("name", LIMITS)
 def test_small_maps_take_the_plain_path(
     name: str, paths: list[str], monkeypatch: pytest.MonkeyPatch
@@ -357,7 +425,8 @@ def test_small_maps_take_the_plain_path(
     factors, channels, outputs = LAYERS[name]
     layer = _layer(sum(channels), outputs)
     monkeypatch.setattr(conv, "PIXELS", large[0] * large[1])
-    monkeypatch.setattr(conv, "WORK", large[0] * large[1] * layer.weight.numel())
+    for least in ("WORK", "COMPILED_WORK"):
+        monkeypatch.setattr(conv, least, large[0] * large[1] * layer.weight.numel())
     _compare(layer, _maps(large, factors, channels))
     assert paths == [path]
     _compare(layer, _maps(small, factors, channels))
@@ -382,8 +451,8 @@ def test_small_heads_are_joined_too(paths: list[str], monkeypatch: pytest.Monkey
 def test_a_small_layer_is_contiguous_whatever_comes_in(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conv, "WORK", 10**9)
-    monkeypatch.setattr(conv, "PIXELS", 10**9)
+    for least in ("WORK", "COMPILED_WORK", "PIXELS"):
+        monkeypatch.setattr(conv, least, 10**9)
     factors, channels, outputs = LAYERS[name]
     layer, (x,) = _layer(sum(channels), outputs), _maps((8, 12), factors, channels)
     y = layer(x.contiguous(memory_format=torch.channels_last))
@@ -399,25 +468,39 @@ STEM, HEAD, WINOGRAD = "OneInput", "FewOutputs", "winograd"
 @pytest.mark.parametrize(
     ("frame", "expected"),
     [
-        ((60, 80), []),
-        ((120, 160), [WINOGRAD]),  # the convolution over all branches
+        ((60, 80), {"compiled": [WINOGRAD]}),  # the convolution over all branches
+        ((120, 160), {"operators": [WINOGRAD], "compiled": [WINOGRAD, WINOGRAD]}),
         # At the finest scale everything; at the second too.
-        ((240, 320), [STEM, WINOGRAD, WINOGRAD, HEAD]),
-        ((480, 640), [STEM, WINOGRAD, STEM, WINOGRAD, WINOGRAD, HEAD]),
+        (
+            (240, 320),
+            {
+                "operators": [STEM, WINOGRAD, WINOGRAD, HEAD],
+                "compiled": [STEM, WINOGRAD, WINOGRAD, WINOGRAD, HEAD],
+            },
+        ),
+        (
+            (480, 640),
+            {
+                "operators": [STEM, WINOGRAD, STEM, WINOGRAD, WINOGRAD, HEAD],
+                "compiled": [STEM, WINOGRAD, STEM, WINOGRAD, WINOGRAD, WINOGRAD, HEAD],
+            },
+        ),
     ],
 )
 def test_layers_of_a_frame(
     frame: tuple[int, int],
-    expected: list[str],
+    expected: dict[str, list[str]],
+    kernels: str,
     paths: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(conv, "WORK", WORK)
+    monkeypatch.setattr(conv, "COMPILED_WORK", COMPILED_WORK)
     monkeypatch.setattr(conv, "PIXELS", PIXELS)
     inputs = {"depth": torch.rand(1, 1, *frame), "semantic": torch.rand(1, 5, *frame)}
     with torch.inference_mode():
         JRN({"depth": 1, "semantic": 5})(inputs)
-    assert paths == expected
+    assert paths == expected.get(kernels, [])
 
 
 @pytest.mark.parametrize(
@@ -431,6 +514,19 @@ def test_layers_of_a_frame_in_bfloat16(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(conv, "POLYPHASE_WORK", POLYPHASE_WORK)
+
+    def shaped(x: Tensor | list[Tensor], weight: Tensor, *_: object, **__: object) -> Tensor:
+        """A result of the right shape: minutes of bfloat16 where a processor has to emulate it."""
+        finest = x if isinstance(x, Tensor) else x[0]
+        shape = (len(finest), len(weight), *finest.shape[2:])
+        return torch.zeros(shape, dtype=torch.bfloat16)
+
+    def polyphase_conv2d(*arguments: Any) -> Tensor:
+        paths.append("polyphase")
+        return shaped(*arguments)
+
+    monkeypatch.setattr(F, "conv2d", shaped)
+    monkeypatch.setattr(conv, "polyphase_conv2d", polyphase_conv2d)
     inputs = {"depth": torch.rand(1, 1, *frame), "semantic": torch.rand(1, 5, *frame)}
     net = JRN({"depth": 1, "semantic": 5})
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):

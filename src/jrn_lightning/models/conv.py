@@ -56,7 +56,7 @@ NARROW = 8
 #: 180 → 60, 120 × 160  1866 million     2.0          1.7
 #: ====================  ==============  ===========  ===========
 WORK = 300_000_000
-#: the same where Winograd's convolution was compiled (AVX2, interpolation and concatenation included)
+#: the same where Winograd's convolution was compiled, beside interpolation and concatenation
 #:
 #: ====================  ==============  ===========  ===========
 #: layer, pixels         multiplications one thread   two threads
@@ -103,6 +103,7 @@ class Conv2d(nn.Conv2d):
         in_channels: of all maps together.
         out_channels: of the result.
         kernel_size: odd.
+        relu: rectify the result.
 
     Attributes:
         fast: whether the fast paths are taken, where they apply: on a CPU, kernel 3, not too
@@ -112,8 +113,11 @@ class Conv2d(nn.Conv2d):
 
     fast = True
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, relu: bool = False
+    ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+        self.relu = relu
 
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
         """Convolve ``(B, C_in, H, W)``, or maps ``(B, C_i, h_i, w_i)``, to ``(B, C_out, H, W)``."""
@@ -124,7 +128,14 @@ class Conv2d(nn.Conv2d):
         work = size.numel() * self.weight.numel()
         if fast and wide and work >= (WORK if native.library() is None else COMPILED_WORK):
             fitting = [m if _winograd_factor(m, size) else _interpolated(m, size) for m in maps]
-            return multiscale_conv2d(fitting, self.weight, self.bias)
+            return multiscale_conv2d(fitting, self.weight, self.bias, self.relu)
+        output = self._convolved(maps, fast, wide)
+        return F.relu(output, inplace=True) if self.relu else output
+
+    def _convolved(self, maps: list[Tensor], fast: bool, wide: bool) -> Tensor:
+        """By one of the other ways."""
+        size = maps[0].shape[-2:]
+        work = size.numel() * self.weight.numel()
         scales = len(maps) > 1 and all(upsampling_factor(m, size) > 1 for m in maps[1:])
         if scales and wide and work >= POLYPHASE_WORK and self.is_fast_bfloat16(maps):
             return polyphase_conv2d(maps, self.weight, self.bias)

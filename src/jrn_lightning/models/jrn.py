@@ -48,7 +48,7 @@ class ScaleBranch(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = nn.ModuleDict(
-            {m: Conv2d(c, stem_channels, stem_kernel) for m, c in channels.items()}
+            {m: Conv2d(c, stem_channels, stem_kernel, relu=True) for m, c in channels.items()}
         )
         self.op = fusion(operation, len(channels), stem_channels)
         width = self.op.channels
@@ -56,12 +56,13 @@ class ScaleBranch(nn.Module):
         if fused_channels is not None and fused_channels != width:
             self.projection = Conv2d(width, fused_channels, 1)
             width = fused_channels
-        self.fuse = Conv2d(width, fusion_channels, fusion_kernel)
+        self.fuse = Conv2d(width, fusion_channels, fusion_kernel, relu=True)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """``{modality: (B, C_m, H, W)}`` to ``(B, C, H, W)``."""
-        features = [F.relu(stem(inputs[m]), inplace=True) for m, stem in self.stem.items()]
-        return F.relu(self.fuse(self.projection(self.op(features))), inplace=True)
+        features = [stem(inputs[m]) for m, stem in self.stem.items()]
+        fused: Tensor = self.fuse(self.projection(self.op(features)))
+        return fused
 
 
 class JRN(nn.Module):
@@ -151,7 +152,8 @@ class JRN(nn.Module):
                 for scale in self.scales
             }
         )
-        self.hidden = Conv2d(len(self.scales) * fusion_channels, hidden_channels, hidden_kernel)
+        width = len(self.scales) * fusion_channels
+        self.hidden = Conv2d(width, hidden_channels, hidden_kernel, relu=True)
         self.heads = nn.ModuleDict(
             {m: Conv2d(hidden_channels, c, head_kernel) for m, c in channels.items()}
         )
@@ -219,7 +221,7 @@ class JRN(nn.Module):
                 base, factor = (at_scale, scale // previous) if whole else (given, scale)
                 at_scale = {m: F.avg_pool2d(base[m], factor) for m in self.channels}
             features.append(self.branches[str(scale)](at_scale))
-        hidden = F.relu(self.hidden(features), inplace=True)  # interpolates and concatenates
+        hidden = self.hidden(features)  # interpolates and concatenates
         outputs = convolve_all(self.heads, hidden)
         if self.residual:
             outputs = {m: y + first[m] for m, y in outputs.items()}

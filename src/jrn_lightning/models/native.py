@@ -28,7 +28,18 @@ class _Windows(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("data", "above", "below", "axis")),
         *(
             (name, ctypes.c_long)
-            for name in ("h", "w", "c", "step", "offset", "span", "numbers", "repeat", "first", "end")
+            for name in (
+                "h",
+                "w",
+                "c",
+                "step",
+                "offset",
+                "span",
+                "numbers",
+                "repeat",
+                "first",
+                "end",
+            )
         ),
     )
 
@@ -52,6 +63,7 @@ class _Part(ctypes.Structure):
         ("taps_count", ctypes.c_long),
         ("taps", ctypes.POINTER(_Taps)),
         ("output", _Windows),
+        ("rectified", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("bias_gradient", ctypes.c_void_p),
     )
@@ -148,7 +160,7 @@ def forward(
                 for t, e in zip(taps, edges, strict=True)
             )
         )
-        _run("forward", first, end, given, reached, _windows(y, output_axis), bias)
+        _run("forward", first, end, given, reached, _windows(y, output_axis), bias=bias.data_ptr())
         return edges
 
     places = parts(len(output), rows)
@@ -164,6 +176,7 @@ def backward(
     weights: Tensor,
     taps: Sequence[Taps],
     gradient: Tensor,
+    rectified: Tensor | None,
     output_axis: Axis,
     need_weight: bool,
     need_bias: bool,
@@ -171,7 +184,8 @@ def backward(
 ) -> tuple[Tensor | None, Tensor | None, list[Tensor | None]]:
     """The gradients of :func:`forward`, from that of its output, as its arguments are shaped.
 
-    The products of the taps are written.
+    Where the output was rectified after, ``rectified`` is what came of that, and ``gradient`` is of
+    it. The products of the taps are written.
 
     Returns:
         The gradient of ``weights``, of the bias, and of every map, each None where it is not
@@ -180,7 +194,7 @@ def backward(
     channels = [m.shape[3] for m in maps]
     c_out = gradient.shape[3]
     transposed = [_panels(u.transpose(1, 2)) for u in weights.split(channels, 1)]
-    grad_maps = [torch.zeros_like(m) if n else None for m, n in zip(maps, need_maps, strict=True)]
+    grad_maps = [torch.empty_like(m) if n else None for m, n in zip(maps, need_maps, strict=True)]
     rows = -(-gradient.shape[1] // output_axis.step)
 
     def part(image: int, first: int, end: int) -> tuple[list[Tensor], Tensor, list[Tensor]]:
@@ -201,7 +215,16 @@ def backward(
         reached = (_Taps * len(taps))(
             *(_Taps(_windows(g, t.axis), t.products[image].data_ptr()) for t in taps)
         )
-        _run("backward", first, end, given, reached, _windows(g, output_axis), bias)
+        _run(
+            "backward",
+            first,
+            end,
+            given,
+            reached,
+            _windows(g, output_axis),
+            bias_gradient=bias.data_ptr(),
+            rectified=None if rectified is None else rectified[image].data_ptr(),
+        )
         return sums, bias, edges
 
     places = parts(len(gradient), rows)
@@ -240,7 +263,8 @@ def _padded(weights: Tensor) -> Tensor:
 
 def _panels(weights: Tensor) -> Tensor:
     """``(36, K, N)`` as ``(36, N / PAD, K, PAD)``, in the order in which they are read."""
-    return _padded(weights).unflatten(2, (-1, PAD)).transpose(1, 2).contiguous()
+    panels: Tensor = _padded(weights).unflatten(2, (-1, PAD))
+    return panels.transpose(1, 2).contiguous()
 
 
 def _windows(
@@ -264,10 +288,9 @@ def _run(
     maps: ctypes.Array[_Map],
     taps: ctypes.Array[_Taps],
     output: _Windows,
-    bias: Tensor,
+    **addresses: int | None,
 ) -> None:
     rows, columns = (-(-size // output.step) for size in (output.h, output.w))
-    part = _Part(rows, columns, first, end, len(maps), maps, len(taps), taps, output)
-    setattr(part, "bias" if name == "forward" else "bias_gradient", bias.data_ptr())
+    part = _Part(rows, columns, first, end, len(maps), maps, len(taps), taps, output, **addresses)
     if _kernel(name)(ctypes.byref(part)):
         raise MemoryError("no memory for a block of a convolution")

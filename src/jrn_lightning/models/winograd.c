@@ -56,6 +56,7 @@ typedef struct {
     long taps_count;
     const Taps *taps;
     Windows output;      /* the result, or its gradient */
+    const float *rectified;  /* as the output: the result if it was rectified, to tell where; NULL */
     const float *bias;   /* (c_out,) */
     float *bias_gradient; /* (c_out,), added to; NULL if not wanted */
 } Part;
@@ -64,8 +65,8 @@ typedef struct {
 #define UNROLL _Pragma("GCC unroll 12")
 
 /* Addresses of a window's values; `outside` stands for those beyond the map. */
-INLINE void addresses(const Windows *g, const int span, long tile, long columns, float *outside,
-                      float **p)
+INLINE void addresses(const Windows *g, float *data, const int span, long tile, long columns,
+                      float *outside, float **p)
 {
     long ty = tile / columns, tx = tile % columns, line = g->w * g->c;
     for (long k = 0; k < span; k++) {
@@ -73,7 +74,7 @@ INLINE void addresses(const Windows *g, const int span, long tile, long columns,
         int beyond = y < 0 || y >= g->h;
         if (beyond && g->repeat)
             y = y < 0 ? 0 : g->h - 1, beyond = 0;
-        float *row = g->data + y * line;
+        float *row = data + y * line;
         if (y < g->first)
             row = g->above + (y - g->first - g->offset) * line;
         else if (y >= g->end)
@@ -91,6 +92,18 @@ INLINE void addresses(const Windows *g, const int span, long tile, long columns,
 INLINE const float *matrix(const Windows *g, long i, long n)
 {
     return g->axis + ((i == 0) + 2 * (i == n - 1)) * g->numbers * g->span;
+}
+
+/* Zero the rows of a gradient that tiles start to start + n are the first of the part to reach. */
+INLINE void clear(const Part *part, const Windows *g, long start, long n)
+{
+    long before = start / part->columns + (start % part->columns != 0);  /* rows of tiles begun */
+    long after = (start + n - 1) / part->columns + 1;
+    long from = before == part->first ? g->first : g->step * (before - 1) + g->offset + g->span;
+    long to = after == part->end ? g->end : g->step * (after - 1) + g->offset + g->span;
+    from = from < g->end ? from : g->end, to = to < g->end ? to : g->end;
+    if (to > from)
+        memset(g->data + from * g->w * g->c, 0, (to - from) * g->w * g->c * sizeof(float));
 }
 
 /* One name for each combination of a function, a set of instructions and a width. */

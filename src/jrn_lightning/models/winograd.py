@@ -58,7 +58,9 @@ _WEIGHT = (
 _OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
 
 
-def multiscale_conv2d(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
+def multiscale_conv2d(
+    maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None, relu: bool = False
+) -> Tensor:
     """Convolve maps of one or more sizes as if interpolated to the first's and concatenated.
 
     Args:
@@ -66,14 +68,18 @@ def multiscale_conv2d(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | Non
             not 1, H and W are divisible by 4.
         weight: ``(C_out, sum of C_i, 3, 3)``.
         bias: ``(C_out,)`` or None.
+        relu: rectify the result.
 
     Returns:
         ``(B, C_out, H, W)``, channels-last.
     """
     falling = all(a.shape[2] >= b.shape[2] for a, b in pairwise(maps))
     compiled = falling and weight.dtype == torch.float32 and native.library() is not None
-    kind = _Compiled if compiled else _MultiscaleConv2d
-    output = kind.apply(weight, bias, *maps)  # type: ignore[no-untyped-call]
+    if compiled:
+        output = _Compiled.apply(weight, bias, relu, *maps)  # type: ignore[no-untyped-call]
+    else:
+        output = _MultiscaleConv2d.apply(weight, bias, *maps)  # type: ignore[no-untyped-call]
+        output = F.relu(output, inplace=True) if relu else output
     assert isinstance(output, Tensor)
     return output
 
@@ -150,8 +156,7 @@ class _Compiled(torch.autograd.Function):
     """The same by the compiled kernels; maps that are interpolated by 4 are convolved before."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, *maps: Tensor) -> Tensor:
-        ctx.save_for_backward(weight, *maps)
+    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, relu: bool, *maps: Tensor) -> Tensor:
         large, small = _parted(maps)
         given, taps = weight.split([sum(m.shape[1] for m in x) for x in (large, small)], 1)
         b, _, h, w = maps[0].shape
@@ -169,12 +174,15 @@ class _Compiled(torch.autograd.Function):
             output.permute(0, 2, 3, 1),
             _output_axis(),
         )
+        if relu:
+            output.relu_()
+        ctx.save_for_backward(weight, output if relu else None, *maps)
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        weight, *maps = ctx.saved_tensors
-        need_weight, need_bias, *need_maps = ctx.needs_input_grad
+        weight, rectified, *maps = ctx.saved_tensors
+        need_weight, need_bias, _, *need_maps = ctx.needs_input_grad
         large, small = _parted(maps)
         given, taps = weight.split([sum(m.shape[1] for m in x) for x in (large, small)], 1)
         gradient = _last(gradients[0])
@@ -192,6 +200,7 @@ class _Compiled(torch.autograd.Function):
             _transformed_weight(given),
             reached,
             gradient,
+            None if rectified is None else rectified.permute(0, 2, 3, 1),
             _output_axis(),
             need_weight,
             need_bias,
@@ -209,6 +218,7 @@ class _Compiled(torch.autograd.Function):
         return (
             torch.cat(weights, 1) if weights else None,
             grad_bias,
+            None,
             *(g if need else None for g, need in zip(found, need_maps, strict=True)),
         )
 

@@ -8,17 +8,24 @@
 
 typedef float JOIN(vector, SET) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float JOIN(four, SET) __attribute__((vector_size(16), aligned(4), may_alias));
-typedef float JOIN(one, SET) __attribute__((may_alias));
+typedef float JOIN(one, SET) __attribute__((vector_size(4), may_alias));
 
-/* window -> numbers: Ly window Lx^T; numbers -> window: Ly^T numbers Lx */
+/* window -> numbers: Ly window Lx^T; numbers -> window: Ly^T numbers Lx. Where there are addresses of
+ * a mask, values count where it is positive: the gradient of what was rectified. */
 #define TRANSFORMS(V) \
-INLINE void JOIN(spread, V)(float *const *p, const int span, const int numbers, const float *ly, \
-                            const float *lx, float *out, long stride, long c) \
+INLINE void JOIN(spread, V)(float *const *p, float *const *mask, const int span, \
+                            const int numbers, const float *ly, const float *lx, float *out, \
+                            long stride, long c) \
 { \
     V t[TABLE], s[SPAN]; \
     UNROLL for (int j = 0; j < span; j++) { \
-        UNROLL for (int k = 0; k < span; k++) \
+        UNROLL for (int k = 0; k < span; k++) { \
             s[k] = *(const V *)(p[k * span + j] + c); \
+            if (mask) { \
+                __typeof__(s[k] > 0) kept = *(const V *)(mask[k * span + j] + c) > 0; \
+                s[k] = (V)((__typeof__(kept))s[k] & kept); \
+            } \
+        } \
         UNROLL for (int i = 0; i < numbers; i++) { \
             V sum = ly[i * span] * s[0]; \
             UNROLL for (int k = 1; k < span; k++) \
@@ -76,19 +83,26 @@ TRANSFORMS(JOIN(one, SET))
     }
 
 /* `n` tiles of a map from `start` on: their numbers into `out`, at `number` and `tile` floats. */
-INLINE void JOIN(spread_tiles, SET)(const Part *part, const Windows *g, const int span,
-                                    const int numbers, long start, long n, float *outside,
-                                    float *out, long number, long tile)
+INLINE void JOIN(spread_tiles, SET)(const Part *part, const Windows *g, const float *mask,
+                                    const int span, const int numbers, long start, long n,
+                                    float *outside, float *out, long number, long tile)
 {
-    float *p[SPAN * SPAN];
+    float *p[SPAN * SPAN], *q[SPAN * SPAN];
     memset(outside, 0, g->c * sizeof(float));
     for (long t = start; t < start + n; t++, out += tile) {
         const float *ly = matrix(g, t / part->columns, part->rows);
         const float *lx = matrix(g, t % part->columns, part->columns);
-        addresses(g, span, t, part->columns, outside, p);
-#define CALL(V) JOIN(spread, V)(p, span, numbers, ly, lx, out, number, c)
-        EACH_CHANNEL(g->c, CALL)
+        addresses(g, g->data, span, t, part->columns, outside, p);
+        if (mask) {
+            addresses(g, (float *)mask, span, t, part->columns, outside, q);
+#define CALL(V) JOIN(spread, V)(p, q, span, numbers, ly, lx, out, number, c)
+            EACH_CHANNEL(g->c, CALL)
 #undef CALL
+        } else {
+#define CALL(V) JOIN(spread, V)(p, NULL, span, numbers, ly, lx, out, number, c)
+            EACH_CHANNEL(g->c, CALL)
+#undef CALL
+        }
     }
 }
 
@@ -102,7 +116,7 @@ INLINE void JOIN(collect_tiles, SET)(const Part *part, const float *in, long num
     for (long t = start; t < start + n; t++, in += tile) {
         const float *ly = matrix(g, t / part->columns, part->rows);
         const float *lx = matrix(g, t % part->columns, part->columns);
-        addresses(g, span, t, part->columns, outside, p);
+        addresses(g, g->data, span, t, part->columns, outside, p);
 #define CALL(V) JOIN(collect, V)(in, number, span, numbers, ly, lx, bias, p, c)
         EACH_CHANNEL(g->c, CALL)
 #undef CALL
@@ -110,14 +124,14 @@ INLINE void JOIN(collect_tiles, SET)(const Part *part, const float *in, long num
 }
 
 /* A block of a map's or the output's windows, to and from a buffer (36, BLOCK, PADDED(c)). */
-TARGET static void JOIN(spread, SET)(const Part *part, const Windows *g, long start, long n,
-                                     float *outside, float *out)
+TARGET static void JOIN(spread, SET)(const Part *part, const Windows *g, const float *mask,
+                                     long start, long n, float *outside, float *out)
 {
     long number = STRIDE(g->c), tile = PADDED(g->c);
     if (g->span == 4)
-        JOIN(spread_tiles, SET)(part, g, 4, NUMBERS, start, n, outside, out, number, tile);
+        JOIN(spread_tiles, SET)(part, g, mask, 4, NUMBERS, start, n, outside, out, number, tile);
     else
-        JOIN(spread_tiles, SET)(part, g, 6, NUMBERS, start, n, outside, out, number, tile);
+        JOIN(spread_tiles, SET)(part, g, NULL, 6, NUMBERS, start, n, outside, out, number, tile);
 }
 
 TARGET static void JOIN(collect, SET)(const Part *part, const float *in, const Windows *g,
@@ -137,7 +151,7 @@ TARGET static void JOIN(spread_taps, SET)(const Part *part, const Taps *taps, fl
 {
     const Windows *g = &taps->windows;
     long start = part->first * part->columns, n = part->end * part->columns - start;
-    JOIN(spread_tiles, SET)(part, g, 10, 3, start, n, outside, taps->products + start * 9 * g->c,
+    JOIN(spread_tiles, SET)(part, g, part->rectified, 10, 3, start, n, outside, taps->products + start * 9 * g->c,
                             g->c, 9 * g->c);
 }
 
@@ -219,7 +233,7 @@ int JOIN(forward, SET)(const Part *part)
         for (long i = 0; i < part->count; i++) {
             const Map *map = part->maps + i;
             long c = map->values.c;
-            JOIN(spread, SET)(part, &map->values, start, n, outside, numbers);
+            JOIN(spread, SET)(part, &map->values, NULL, start, n, outside, numbers);
             JOIN(products, SET)(n, PADDED(c_out), c, numbers, PADDED(c), 1, STRIDE(c), map->weight,
                                 16, c*16, c * PADDED(c_out), products, STRIDE(c_out), i > 0);
         }
@@ -242,7 +256,7 @@ int JOIN(backward, SET)(const Part *part)
     long last = part->end * part->columns;
     for (long start = part->first * part->columns; start < last; start += BLOCK) {
         long n = last - start < BLOCK ? last - start : BLOCK;
-        JOIN(spread, SET)(part, &part->output, start, n, outside, products);
+        JOIN(spread, SET)(part, &part->output, part->rectified, start, n, outside, products);
         if (part->bias_gradient)  /* interpolation point 1: the sum of a tile */
             for (long t = 0; t < n; t++)
                 for (long c = 0; c < c_out; c++)
@@ -251,11 +265,12 @@ int JOIN(backward, SET)(const Part *part)
             const Map *map = part->maps + i;
             long c = map->values.c;
             if (map->weight_gradient) {
-                JOIN(spread, SET)(part, &map->values, start, n, outside, numbers);
+                JOIN(spread, SET)(part, &map->values, NULL, start, n, outside, numbers);
                 JOIN(products, SET)(c, PADDED(c_out), n, numbers, 1, PADDED(c), STRIDE(c), products,
                                     PADDED(c_out), 16, STRIDE(c_out), map->weight_gradient, c * PADDED(c_out), 1);
             }
             if (map->gradient.data) {
+                clear(part, &map->gradient, start, n);
                 JOIN(products, SET)(n, PADDED(c), c_out, products, PADDED(c_out), 1, STRIDE(c_out),
                                     map->transposed, 16, 16*c_out, c_out * PADDED(c), numbers, STRIDE(c), 0);
                 JOIN(collect, SET)(part, numbers, &map->gradient, start, n, NULL, outside);
