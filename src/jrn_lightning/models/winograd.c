@@ -37,8 +37,8 @@ typedef struct {
 
 typedef struct {
     Windows values, gradient;
-    const float *weight;      /* (36, c, PADDED(c_out)) */
-    const float *transposed;  /* (36, c_out, PADDED(c)) */
+    const float *weight;      /* (36, PADDED(c_out) / PAD, c, PAD) */
+    const float *transposed;  /* (36, PADDED(c) / PAD, c_out, PAD) */
     float *weight_gradient;   /* (36, c, PADDED(c_out)), added to; NULL if not wanted */
 } Map;
 
@@ -124,6 +124,10 @@ INLINE void clear(const Part *part, const Windows *g, long start, long n)
 #endif
 #define SET any
 #define LANES 4
+#ifdef __aarch64__  /* which has 32 registers for vectors */
 #define ROWS 6
+#else
+#define ROWS 3
+#endif
 #define TARGET
 #include "winograd_kernels.h"

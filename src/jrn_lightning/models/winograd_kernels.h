@@ -1,10 +1,10 @@
 /* The kernels for one set of instructions: included by winograd.c, once for each.
  *
- * SET names them, LANES is the width of a vector, ROWS x 2 vectors are what a product keeps in
- * registers (ROWS x 1 where one vector is all of PAD), TARGET is the compiler's attribute.
+ * SET names them, LANES is the width of a vector, ROWS x PAD of a product are kept in registers,
+ * TARGET is the compiler's attribute.
  */
 
-#define COLUMNS (LANES == 16 ? 1 : 2)
+#define COLUMNS (PAD / LANES)
 
 typedef float JOIN(vector, SET) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float JOIN(four, SET) __attribute__((vector_size(16), aligned(4), may_alias));
@@ -163,7 +163,7 @@ TARGET static void JOIN(collect_taps, SET)(const Part *part, const Taps *taps, f
                              start, n, NULL, outside);
 }
 
-/* c (rows, PAD) of a (rows, k), whose strides are ai and ak, and b (k, PAD) of stride bk */
+/* c (rows, PAD) = or += a (rows, k) b (k, PAD), of these strides */
 INLINE void JOIN(block, SET)(const int rows, long k, const float *a, long ai, long ak,
                              const float *b, long bk, float *c, long ci, const int add)
 {
@@ -185,27 +185,32 @@ INLINE void JOIN(block, SET)(const int rows, long k, const float *a, long ai, lo
             *(V *)(c + i * ci + j * LANES) = s[i][j];
 }
 
-/* 36 products c = a b, or c += a b: (m, k) (k, n), n a multiple of COLUMNS x LANES, c of stride n */
+/* 36 products c = or += a b: a (m, k), b (k, n) in panels (n / PAD, k, PAD), c (m, n).
+ *
+ * ai, ak are a's strides, bk and bj those from row to row and from panel to panel; as, bs and cs
+ * lead to the next product. c is contiguous, n a multiple of PAD.
+ */
 TARGET static void JOIN(products, SET)(long m, long n, long k, const float *a, long ai, long ak,
                                        long as, const float *b, long bk, long bj, long bs, float *c,
                                        long cs, int add)
 {
     const int rows = ROWS;
-    for (int f = 0; f < NUMBERS * NUMBERS; f++, a += as, b += bs, c += cs)
-        for (long j = 0; j < n; j += COLUMNS * LANES) {
-            const float *bp = b + j / (COLUMNS * LANES) * bj;
+    for (int f = 0; f < 36; f++, a += as, b += bs, c += cs)
+        for (long j = 0; j < n / PAD; j++) {
+            const float *panel = b + j * bj;
+            float *into = c + j * PAD;
             long i = 0;
             if (add)
                 for (; i + rows <= m; i += rows)
-                    JOIN(block, SET)(rows, k, a + i * ai, ai, ak, bp, bk, c + i * n + j, n, 1);
+                    JOIN(block, SET)(rows, k, a + i * ai, ai, ak, panel, bk, into + i * n, n, 1);
             else
                 for (; i + rows <= m; i += rows)
-                    JOIN(block, SET)(rows, k, a + i * ai, ai, ak, bp, bk, c + i * n + j, n, 0);
+                    JOIN(block, SET)(rows, k, a + i * ai, ai, ak, panel, bk, into + i * n, n, 0);
             for (; i < m; i++)
                 if (add)
-                    JOIN(block, SET)(1, k, a + i * ai, ai, ak, bp, bk, c + i * n + j, n, 1);
+                    JOIN(block, SET)(1, k, a + i * ai, ai, ak, panel, bk, into + i * n, n, 1);
                 else
-                    JOIN(block, SET)(1, k, a + i * ai, ai, ak, bp, bk, c + i * n + j, n, 0);
+                    JOIN(block, SET)(1, k, a + i * ai, ai, ak, panel, bk, into + i * n, n, 0);
         }
 }
 
@@ -235,7 +240,7 @@ int JOIN(forward, SET)(const Part *part)
             long c = map->values.c;
             JOIN(spread, SET)(part, &map->values, NULL, start, n, outside, numbers);
             JOIN(products, SET)(n, PADDED(c_out), c, numbers, PADDED(c), 1, STRIDE(c), map->weight,
-                                16, c*16, c * PADDED(c_out), products, STRIDE(c_out), i > 0);
+                                PAD, c * PAD, c * PADDED(c_out), products, STRIDE(c_out), i > 0);
         }
         JOIN(collect, SET)(part, products, &part->output, start, n, part->bias, outside);
     }
@@ -267,12 +272,12 @@ int JOIN(backward, SET)(const Part *part)
             if (map->weight_gradient) {
                 JOIN(spread, SET)(part, &map->values, NULL, start, n, outside, numbers);
                 JOIN(products, SET)(c, PADDED(c_out), n, numbers, 1, PADDED(c), STRIDE(c), products,
-                                    PADDED(c_out), 16, STRIDE(c_out), map->weight_gradient, c * PADDED(c_out), 1);
+                                    PADDED(c_out), PAD, STRIDE(c_out), map->weight_gradient, c * PADDED(c_out), 1);
             }
             if (map->gradient.data) {
                 clear(part, &map->gradient, start, n);
                 JOIN(products, SET)(n, PADDED(c), c_out, products, PADDED(c_out), 1, STRIDE(c_out),
-                                    map->transposed, 16, 16*c_out, c_out * PADDED(c), numbers, STRIDE(c), 0);
+                                    map->transposed, PAD, c_out * PAD, c_out * PADDED(c), numbers, STRIDE(c), 0);
                 JOIN(collect, SET)(part, numbers, &map->gradient, start, n, NULL, outside);
             }
         }
