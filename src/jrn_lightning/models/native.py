@@ -10,14 +10,14 @@ import ctypes
 import functools
 import importlib.util
 from collections.abc import Callable, Sequence
-from functools import cache, partial
-from typing import Any, NamedTuple, cast
+from functools import cache
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from jrn_lightning.models.threads import parallel, parts
+from jrn_lightning.models.threads import parts
 
 #: buffers have a whole number of these channels (``PAD`` of winograd.c)
 PAD = 16
@@ -99,12 +99,12 @@ def library() -> ctypes.CDLL | None:
 
 
 @cache
-def _kernel(name: str) -> Callable[[Any], int]:
+def _kernel(name: str) -> Callable[..., int]:
     """A function of the library for the vector instructions that PyTorch found."""
     capability = torch.backends.cpu.get_cpu_capability()
     kind = {"AVX512": "avx512", "AVX2": "avx2"}.get(capability, "any")
     kernel = getattr(library(), f"{name}_{kind}", None) or getattr(library(), f"{name}_any")
-    return cast(Callable[[Any], int], kernel)
+    return cast(Callable[..., int], kernel)
 
 
 class Taps(NamedTuple):
@@ -143,30 +143,23 @@ def forward(
     parted = [_panels(u) for u in weights.split([m.shape[3] for m in maps], 1)]
     if bias is None:
         bias = output.new_zeros(output.shape[3])
-    rows = -(-output.shape[1] // output_axis.step)
-
-    def part(image: int, first: int, end: int) -> list[Tensor]:
-        given = (_Map * len(maps))(
-            *(
-                _Map(values=_windows(m[image], axis), weight=u.data_ptr())
-                for m, axis, u in zip(maps, axes, parted, strict=True)
-            )
-        )
+    places = parts(len(output), -(-output.shape[1] // output_axis.step))
+    given, edges = [], []
+    for image, first, end in places:
         y, own = output[image], _own(output_axis, first, end, output.shape[1])
-        edges = [y.new_zeros(2, -t.axis.offset, *y.shape[1:]) for t in taps]
-        reached = (_Taps * len(taps))(
-            *(
-                _Taps(_windows(y, t.axis, own, e), t.products[image].data_ptr())
-                for t, e in zip(taps, edges, strict=True)
-            )
-        )
-        _run("forward", first, end, given, reached, _windows(y, output_axis), bias=bias.data_ptr())
-        return edges
-
-    places = parts(len(output), rows)
-    done = parallel([partial(part, *p) for p in places])
-    for place, edges in zip(places, done, strict=True):
-        for both in edges:
+        beyond = [y.new_zeros(2, -t.axis.offset, *y.shape[1:]) for t in taps]
+        part = _part(first, end, len(maps), len(taps), _windows(y, output_axis))
+        part.bias = bias.data_ptr()
+        for into, m, axis, u in zip(part.maps[: len(maps)], maps, axes, parted, strict=True):
+            into.values, into.weight = _windows(m[image], axis), u.data_ptr()
+        for reached, t, both in zip(part.taps[: len(taps)], taps, beyond, strict=True):
+            reached.windows = _windows(y, t.axis, own, both)
+            reached.products = t.products[image].data_ptr()
+        given.append(part)
+        edges.append(beyond)
+    _run("forward", given)
+    for place, beyond in zip(places, edges, strict=True):
+        for both in beyond:
             _hand_over(output, output_axis, place, both)
 
 
@@ -195,49 +188,42 @@ def backward(
     c_out = gradient.shape[3]
     transposed = [_panels(u.transpose(1, 2)) for u in weights.split(channels, 1)]
     grad_maps = [torch.empty_like(m) if n else None for m, n in zip(maps, need_maps, strict=True)]
-    rows = -(-gradient.shape[1] // output_axis.step)
-
-    def part(image: int, first: int, end: int) -> tuple[list[Tensor], Tensor, list[Tensor]]:
-        bias = weights.new_zeros(c_out)
+    places = parts(len(gradient), -(-gradient.shape[1] // output_axis.step))
+    given, weight_sums, bias_sums, edges = [], [], [], []
+    for image, first, end in places:
+        g = gradient[image]
         sums = [_padded(weights.new_zeros(36, c, c_out)) for c in channels] if need_weight else []
-        edges = [m.new_zeros(2, -a.offset, *m.shape[2:]) for m, a in zip(maps, axes, strict=True)]
-        given = (_Map * len(maps))()
+        beyond = [m.new_zeros(2, -a.offset, *m.shape[2:]) for m, a in zip(maps, axes, strict=True)]
+        bias = weights.new_zeros(c_out)
+        part = _part(first, end, len(maps), len(taps), _windows(g, output_axis))
+        part.bias_gradient = bias.data_ptr()
+        if rectified is not None:
+            part.rectified = rectified[image].data_ptr()
         for i, (m, axis) in enumerate(zip(maps, axes, strict=True)):
-            given[i].values = _windows(m[image], axis)
-            given[i].transposed = transposed[i].data_ptr()
+            part.maps[i].values = _windows(m[image], axis)
+            part.maps[i].transposed = transposed[i].data_ptr()
             into = grad_maps[i]
             if into is not None:
                 own = _own(axis, first, end, m.shape[1])
-                given[i].gradient = _windows(into[image], axis, own, edges[i])
+                part.maps[i].gradient = _windows(into[image], axis, own, beyond[i])
             if need_weight:
-                given[i].weight_gradient = sums[i].data_ptr()
-        g = gradient[image]
-        reached = (_Taps * len(taps))(
-            *(_Taps(_windows(g, t.axis), t.products[image].data_ptr()) for t in taps)
-        )
-        _run(
-            "backward",
-            first,
-            end,
-            given,
-            reached,
-            _windows(g, output_axis),
-            bias_gradient=bias.data_ptr(),
-            rectified=None if rectified is None else rectified[image].data_ptr(),
-        )
-        return sums, bias, edges
-
-    places = parts(len(gradient), rows)
-    done = parallel([partial(part, *p) for p in places])
-    for place, (_, _, edges) in zip(places, done, strict=True):
-        for into, axis, both in zip(grad_maps, axes, edges, strict=True):
+                part.maps[i].weight_gradient = sums[i].data_ptr()
+        for reached, t in zip(part.taps[: len(taps)], taps, strict=True):
+            reached.windows = _windows(g, t.axis)
+            reached.products = t.products[image].data_ptr()
+        given.append(part)
+        weight_sums.append(sums)
+        bias_sums.append(bias)
+        edges.append(beyond)
+    _run("backward", given)
+    for place, beyond in zip(places, edges, strict=True):
+        for into, axis, both in zip(grad_maps, axes, beyond, strict=True):
             if into is not None:
                 _hand_over(into, axis, place, both)
-    grad_bias = functools.reduce(torch.add, [bias for _, bias, _ in done]) if need_bias else None
+    grad_bias = functools.reduce(torch.add, bias_sums) if need_bias else None
     if not need_weight:
         return None, grad_bias, grad_maps
-    each = zip(*(sums for sums, _, _ in done), strict=True)
-    totals = [functools.reduce(torch.add, parted) for parted in each]
+    totals = [functools.reduce(torch.add, each) for each in zip(*weight_sums, strict=True)]
     return torch.cat([t[..., :c_out] for t in totals], 1), grad_bias, grad_maps
 
 
@@ -281,16 +267,17 @@ def _windows(
     )
 
 
-def _run(
-    name: str,
-    first: int,
-    end: int,
-    maps: ctypes.Array[_Map],
-    taps: ctypes.Array[_Taps],
-    output: _Windows,
-    **addresses: int | None,
-) -> None:
+def _part(first: int, end: int, maps: int, taps: int, output: _Windows) -> _Part:
+    """Rows ``first`` to ``end`` of an output's tiles, with room for the maps and taps."""
     rows, columns = (-(-size // output.step) for size in (output.h, output.w))
-    part = _Part(rows, columns, first, end, len(maps), maps, len(taps), taps, output, **addresses)
-    if _kernel(name)(ctypes.byref(part)):
+    return _Part(
+        *(rows, columns, first, end),
+        *(maps, (_Map * maps)(), taps, (_Taps * taps)()),
+        output=output,
+    )
+
+
+def _run(name: str, given: Sequence[_Part]) -> None:
+    threads = min(len(given), torch.get_num_threads())
+    if _kernel(name)((_Part * len(given))(*given), len(given), threads):
         raise MemoryError("no memory for a block of a convolution")

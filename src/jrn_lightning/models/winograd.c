@@ -1,8 +1,10 @@
-/* Winograd's F(4 x 4, 3 x 3) convolution of one part of an image, and its gradients.
+/* Winograd's F(4 x 4, 3 x 3) convolution of parts of images, and its gradients.
  *
  * The algorithm is described in winograd.py, which calls this through ctypes where it was compiled,
  * and does the same with PyTorch's operators where it was not. A block of tiles goes through all
  * steps at once, few enough to stay in the processor's cache. Everything is float32.
+ *
+ * Parts go to OpenMP's threads, which are PyTorch's: others would wait for these to stop spinning.
  *
  * The kernels are compiled once for each width of vector instructions; the caller chooses.
  */

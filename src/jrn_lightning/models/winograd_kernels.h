@@ -223,8 +223,8 @@ INLINE long JOIN(widest, SET)(const Part *part)
     return c;
 }
 
-/* Bytes are asked for in one piece; 0 is returned, 1 if there is no memory. */
-int JOIN(forward, SET)(const Part *part)
+/* One part; 1 if there was no memory for it. */
+static int JOIN(forward_part, SET)(const Part *part)
 {
     long c_out = part->output.c, wide = JOIN(widest, SET)(part);
     long size = 36 * (STRIDE(wide) + STRIDE(c_out)) + (wide > c_out ? wide : c_out);
@@ -250,7 +250,7 @@ int JOIN(forward, SET)(const Part *part)
     return 0;
 }
 
-int JOIN(backward, SET)(const Part *part)
+static int JOIN(backward_part, SET)(const Part *part)
 {
     long c_out = part->output.c, wide = JOIN(widest, SET)(part);
     long size = 36 * (STRIDE(wide) + STRIDE(c_out)) + (wide > c_out ? wide : c_out);
@@ -272,12 +272,14 @@ int JOIN(backward, SET)(const Part *part)
             if (map->weight_gradient) {
                 JOIN(spread, SET)(part, &map->values, NULL, start, n, outside, numbers);
                 JOIN(products, SET)(c, PADDED(c_out), n, numbers, 1, PADDED(c), STRIDE(c), products,
-                                    PADDED(c_out), PAD, STRIDE(c_out), map->weight_gradient, c * PADDED(c_out), 1);
+                                    PADDED(c_out), PAD, STRIDE(c_out), map->weight_gradient,
+                                    c * PADDED(c_out), 1);
             }
             if (map->gradient.data) {
                 clear(part, &map->gradient, start, n);
                 JOIN(products, SET)(n, PADDED(c), c_out, products, PADDED(c_out), 1, STRIDE(c_out),
-                                    map->transposed, PAD, c_out * PAD, c_out * PADDED(c), numbers, STRIDE(c), 0);
+                                    map->transposed, PAD, c_out * PAD, c_out * PADDED(c), numbers,
+                                    STRIDE(c), 0);
                 JOIN(collect, SET)(part, numbers, &map->gradient, start, n, NULL, outside);
             }
         }
@@ -286,6 +288,24 @@ int JOIN(backward, SET)(const Part *part)
         JOIN(spread_taps, SET)(part, part->taps + i, outside);
     free(numbers);
     return 0;
+}
+
+int JOIN(forward, SET)(const Part *parts, long count, int threads)
+{
+    int failed = 0;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) reduction(| : failed)
+    for (long i = 0; i < count; i++)
+        failed |= JOIN(forward_part, SET)(parts + i);
+    return failed;
+}
+
+int JOIN(backward, SET)(const Part *parts, long count, int threads)
+{
+    int failed = 0;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) reduction(| : failed)
+    for (long i = 0; i < count; i++)
+        failed |= JOIN(backward_part, SET)(parts + i);
+    return failed;
 }
 
 #undef EACH_CHANNEL
