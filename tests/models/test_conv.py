@@ -408,20 +408,22 @@ def paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return taken
 
 
+STEM, HEAD, WINOGRAD = "OneInput", "FewOutputs", "winograd"
+
 LIMITS = {  # a size that is just large enough, and one that is too small
-    "fuse": ((8, 12), (8, 8), "winograd"),
-    "hidden": ((8, 12), (8, 8), "winograd"),
-    "depth stem": ((8, 12), (8, 8), "OneInput"),
-    "depth head": ((8, 12), (8, 8), "FewOutputs"),
+    "fuse": ((8, 12), (8, 8), WINOGRAD),
+    "hidden": ((8, 12), (8, 8), WINOGRAD),
+    "depth stem": ((8, 12), (8, 8), STEM),  # but Winograd's where that was compiled
+    "depth head": ((8, 12), (8, 8), HEAD),
 }
 
 
-@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("name", LIMITS)
 def test_small_maps_take_the_plain_path(
-    name: str, paths: list[str], monkeypatch: pytest.MonkeyPatch
+    name: str, kernels: str, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large, small, path = LIMITS[name]
+    path = path if kernels == "operators" else WINOGRAD
     factors, channels, outputs = LAYERS[name]
     layer = _layer(sum(channels), outputs)
     monkeypatch.setattr(conv, "PIXELS", large[0] * large[1])
@@ -433,15 +435,17 @@ def test_small_maps_take_the_plain_path(
     assert paths == [path]
 
 
-def test_small_heads_are_joined_too(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_heads_are_joined_too(
+    kernels: str, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     heads = nn.ModuleDict({"a": Conv2d(60, 1, 3), "b": Conv2d(60, 5, 3)})
     monkeypatch.setattr(conv, "PIXELS", 9 * 11)
     convolve_all(heads, torch.randn(2, 60, 9, 11))
-    assert paths == ["FewOutputs"]
+    assert paths == [HEAD if kernels == "operators" else WINOGRAD]
     x = torch.randn(2, 60, 9, 10).contiguous(memory_format=torch.channels_last)
     joined = convolve_all(heads, x)
-    assert paths == ["FewOutputs"]
+    assert paths == [HEAD if kernels == "operators" else WINOGRAD]
     assert len({y.untyped_storage().data_ptr() for y in joined.values()}) == 1
     for name, y in joined.items():
         assert _difference(y, heads[name](x)) < TOLERANCE
@@ -462,34 +466,20 @@ def test_a_small_layer_is_contiguous_whatever_comes_in(
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 
-STEM, HEAD, WINOGRAD = "OneInput", "FewOutputs", "winograd"
-
-
 @pytest.mark.parametrize(
-    ("frame", "expected"),
+    ("frame", "operators", "compiled"),
     [
-        ((60, 80), {"compiled": [WINOGRAD]}),  # the convolution over all branches
-        ((120, 160), {"operators": [WINOGRAD], "compiled": [WINOGRAD, WINOGRAD]}),
+        ((60, 80), [], 1),  # the convolution over all branches
+        ((120, 160), [WINOGRAD], 2),
         # At the finest scale everything; at the second too.
-        (
-            (240, 320),
-            {
-                "operators": [STEM, WINOGRAD, WINOGRAD, HEAD],
-                "compiled": [STEM, WINOGRAD, WINOGRAD, WINOGRAD, HEAD],
-            },
-        ),
-        (
-            (480, 640),
-            {
-                "operators": [STEM, WINOGRAD, STEM, WINOGRAD, WINOGRAD, HEAD],
-                "compiled": [STEM, WINOGRAD, STEM, WINOGRAD, WINOGRAD, WINOGRAD, HEAD],
-            },
-        ),
+        ((240, 320), [STEM, WINOGRAD, WINOGRAD, HEAD], 6),
+        ((480, 640), [STEM, WINOGRAD, STEM, WINOGRAD, WINOGRAD, HEAD], 9),
     ],
 )
 def test_layers_of_a_frame(
     frame: tuple[int, int],
-    expected: dict[str, list[str]],
+    operators: list[str],
+    compiled: int,
     kernels: str,
     paths: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -500,7 +490,7 @@ def test_layers_of_a_frame(
     inputs = {"depth": torch.rand(1, 1, *frame), "semantic": torch.rand(1, 5, *frame)}
     with torch.inference_mode():
         JRN({"depth": 1, "semantic": 5})(inputs)
-    assert paths == expected.get(kernels, [])
+    assert paths == (operators if kernels == "operators" else [WINOGRAD] * compiled)
 
 
 @pytest.mark.parametrize(

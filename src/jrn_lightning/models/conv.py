@@ -12,7 +12,8 @@ rest for layers with one to five channels on a side. Each kind of layer has its 
 
 * many channels in and out: Winograd's convolution (:mod:`~jrn_lightning.models.winograd`);
 * few channels out (the heads): oneDNN's forward pass, both gradients as matrix products;
-* one channel in (a depth stem): a matrix product over the nine shifted maps.
+* one channel in (a depth stem): a matrix product over the nine shifted maps;
+* where Winograd's convolution was compiled (:mod:`~jrn_lightning.models.native`), all by that.
 
 All of these give channels-last outputs. Small maps go to PyTorch's own kernels, in float32
 contiguous: there the fixed cost of a path outweighs what it saves. The values are those of
@@ -126,7 +127,11 @@ class Conv2d(nn.Conv2d):
         size = maps[0].shape[-2:]
         wide = self.out_channels >= WIDE and all(m.shape[1] >= WIDE for m in maps)
         work = size.numel() * self.weight.numel()
-        if fast and wide and work >= (WORK if native.library() is None else COMPILED_WORK):
+        if native.library() is None:
+            worth = wide and work >= WORK
+        else:
+            worth = work >= COMPILED_WORK if wide else size.numel() >= PIXELS
+        if fast and worth:
             fitting = [m if _winograd_factor(m, size) else _interpolated(m, size) for m in maps]
             return multiscale_conv2d(fitting, self.weight, self.bias, self.relu)
         output = self._convolved(maps, fast, wide)
@@ -191,6 +196,8 @@ def convolve_all(layers: nn.ModuleDict, x: Tensor) -> dict[str, Tensor]:
         output = F.conv2d(x, weight, bias, padding=1)
     elif x.shape[-2:].numel() < PIXELS:
         output = F.conv2d(x.contiguous(), weight, bias, padding=1)
+    elif native.library() is not None:
+        output = multiscale_conv2d([x], weight, bias)
     else:
         output = _FewOutputs.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     assert isinstance(output, Tensor)
