@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import threading
 import time
 from collections.abc import Callable
@@ -155,9 +156,19 @@ def test_without_a_library_that_can_be_loaded(
 ) -> None:
     broken = tmp_path / "kernels.so"
     broken.write_bytes(b"of another machine")
-    for found in (None, ModuleSpec("kernels", None, origin=str(broken))):
+    for origin in (None, str(broken), ctypes.util.find_library("c")):
+        found = ModuleSpec("kernels", None, origin=origin)
         monkeypatch.setattr("importlib.util.find_spec", lambda _, found=found: found)
         assert native.library.__wrapped__() is None
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert native.library.__wrapped__() is None
+
+
+def test_a_library_of_other_sources_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    if native.library() is None:
+        pytest.skip("the kernels were not compiled: there was no compiler at installation")
+    monkeypatch.setattr(native, "_INTERFACE", (0, *native._INTERFACE[1:]))
+    assert native.library.__wrapped__() is None
 
 
 @pytest.mark.usefixtures("kernels")

@@ -86,16 +86,22 @@ class Axis(NamedTuple):
     repeat: bool
 
 
+#: ``interface`` of winograd.c
+_INTERFACE = (1, PAD, *(ctypes.sizeof(kind) for kind in (_Windows, _Map, _Taps, _Part)))
+
+
 @cache
 def library() -> ctypes.CDLL | None:
-    """The kernels, or None where they were not compiled."""
+    """The kernels, or None where they were not compiled, or from other sources than these."""
     found = importlib.util.find_spec("jrn_lightning.models._winograd")
     if found is None or found.origin is None:
         return None
     try:
-        return ctypes.CDLL(found.origin)
-    except OSError:  # compiled for another machine
+        loaded = ctypes.CDLL(found.origin)
+        interface = (ctypes.c_long * len(_INTERFACE)).in_dll(loaded, "interface")
+    except (OSError, ValueError):  # of another machine, or older than ``interface``
         return None
+    return loaded if tuple(interface) == _INTERFACE else None
 
 
 @cache

@@ -63,6 +63,9 @@ typedef struct {
     float *bias_gradient; /* (c_out,), added to; NULL if not wanted */
 } Part;
 
+/* What the caller has to agree on. The first number changes when a meaning does. */
+const long interface[] = {1, PAD, sizeof(Windows), sizeof(Map), sizeof(Taps), sizeof(Part)};
+
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 12")
 
