@@ -111,6 +111,21 @@ INLINE void clear(const Part *part, const Windows *g, long start, long n)
         memset(g->data + from * g->w * g->c, 0, (to - from) * g->w * g->c * sizeof(float));
 }
 
+/* Room for the numbers of a block of one map and of the output, and for a value outside of a map,
+ * in one piece that begins with the first; 0 if there is no memory. */
+static int buffers(const Part *part, float **numbers, float **products, float **outside)
+{
+    long c_out = part->output.c, wide = 0;
+    for (long i = 0; i < part->count; i++)
+        if (part->maps[i].values.c > wide)
+            wide = part->maps[i].values.c;
+    long size = 36 * (STRIDE(wide) + STRIDE(c_out)) + (wide > c_out ? wide : c_out);
+    *numbers = calloc(size, sizeof(float));
+    *products = *numbers + 36 * STRIDE(wide);
+    *outside = *products + 36 * STRIDE(c_out);
+    return *numbers != NULL;
+}
+
 /* One name for each combination of a function, a set of instructions and a width. */
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)

@@ -214,25 +214,13 @@ TARGET static void JOIN(products, SET)(long m, long n, long k, const float *a, l
         }
 }
 
-INLINE long JOIN(widest, SET)(const Part *part)
-{
-    long c = 0;
-    for (long i = 0; i < part->count; i++)
-        if (part->maps[i].values.c > c)
-            c = part->maps[i].values.c;
-    return c;
-}
-
 /* One part; 1 if there was no memory for it. */
 static int JOIN(forward_part, SET)(const Part *part)
 {
-    long c_out = part->output.c, wide = JOIN(widest, SET)(part);
-    long size = 36 * (STRIDE(wide) + STRIDE(c_out)) + (wide > c_out ? wide : c_out);
-    float *numbers = calloc(size, sizeof(float));
-    if (!numbers)
+    float *numbers, *products, *outside;
+    if (!buffers(part, &numbers, &products, &outside))
         return 1;
-    float *products = numbers + 36 * STRIDE(wide), *outside = products + 36 * STRIDE(c_out);
-    long last = part->end * part->columns;
+    long c_out = part->output.c, last = part->end * part->columns;
     for (long start = part->first * part->columns; start < last; start += BLOCK) {
         long n = last - start < BLOCK ? last - start : BLOCK;
         for (long i = 0; i < part->count; i++) {
@@ -252,13 +240,10 @@ static int JOIN(forward_part, SET)(const Part *part)
 
 static int JOIN(backward_part, SET)(const Part *part)
 {
-    long c_out = part->output.c, wide = JOIN(widest, SET)(part);
-    long size = 36 * (STRIDE(wide) + STRIDE(c_out)) + (wide > c_out ? wide : c_out);
-    float *numbers = calloc(size, sizeof(float));
-    if (!numbers)
+    float *numbers, *products, *outside;
+    if (!buffers(part, &numbers, &products, &outside))
         return 1;
-    float *products = numbers + 36 * STRIDE(wide), *outside = products + 36 * STRIDE(c_out);
-    long last = part->end * part->columns;
+    long c_out = part->output.c, last = part->end * part->columns;
     for (long start = part->first * part->columns; start < last; start += BLOCK) {
         long n = last - start < BLOCK ? last - start : BLOCK;
         JOIN(spread, SET)(part, &part->output, part->rectified, start, n, outside, products);
