@@ -28,11 +28,11 @@ help:  ## print this list
 
 setup: $(STAMP)  ## make .venv with the package, editable, and exact versions of all it needs
 
-# A virtual environment that was moved or whose Python is gone is made anew.
-KERNELS := $(wildcard src/jrn_lightning/models/winograd*.[ch])
+# What a compiler makes of them is installed with the package.
+C      := $(wildcard src/jrn_lightning/*/*.[ch])
 
 # A virtual environment that was moved or whose Python is gone is made anew.
-$(STAMP): pyproject.toml constraints.txt $(KERNELS)
+$(STAMP): pyproject.toml constraints.txt $(C)
 	@$(BIN)/python -c '' 2>/dev/null || { \
 		test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: make PYTHON=/path/to/python3 setup" >&2; exit 1; }; \
 		$(PYTHON) -m venv --clear $(VENV); }
@@ -51,7 +51,7 @@ type: $(STAMP)  ## mypy, strict, on src
 	$(BIN)/mypy
 
 test: $(STAMP)  ## the tests and the examples in docstrings, but the slow ones
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --numprocesses logical --maxprocesses 8 --dist loadfile $(ARGS)
 
 test-slow: $(STAMP)  ## the slow tests
 	$(PYTEST) -m slow $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -23,6 +24,7 @@ from jrn_lightning.task import JointRefinement
 
 LIGHTNING, BARE, PLAIN = "Lightning", "bare loop", "plain loop"
 KEPT = "plain loop that keeps its memory"
+FLOAT32 = "bare loop in float32"
 
 
 #: steps that a contender runs before the next has its turn; the first finds caches and memory as
@@ -98,6 +100,7 @@ def rows(options: Options) -> list[Row]:
                 f"training Cat60 at {size}: Lightning over a bare loop with the same kernels",
                 goal=overhead,
             ),
+            *_precision_rows(times, size),
             # More than 100 % is possible: Winograd's convolution multiplies less.
             Row(
                 f"training Cat60 at {size}: direct convolution's arithmetic, share of matrix rate",
@@ -108,6 +111,12 @@ def rows(options: Options) -> list[Row]:
             ),
         ]
     return found
+
+
+def _precision_rows(times: Times, size: str) -> list[Row]:
+    """Whether ``precision=auto`` chose well, where it chose bfloat16."""
+    what = f"training Cat60 at {size}: a bare loop in float32 over a bare loop in bfloat16"
+    return [ratio(times, FLOAT32, BARE, what)] if FLOAT32 in times else []
 
 
 def steps(options: Options, frame: tuple[int, int], rounds: int) -> tuple[Times, int]:
@@ -127,7 +136,11 @@ def steps(options: Options, frame: tuple[int, int], rounds: int) -> tuple[Times,
         plain = plain_step(options, batch)
         with FlopCounterMode(display=False) as counter:
             plain()
-        turns = TakeTurns({BARE: bare_step(options, batch), PLAIN: plain, KEPT: plain})
+        others = {BARE: bare_step(options, batch), PLAIN: plain, KEPT: plain}
+        if options.bfloat16:
+            float32 = replace(options, bfloat16=False, channels_last=False)
+            others[FLOAT32] = bare_step(float32, batch)
+        turns = TakeTurns(others)
         trainer(
             options,
             max_steps=(1 + rounds) * TURN,

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import training
 from benchmarks.__main__ import main
+from benchmarks.options import Options
 from benchmarks.plain import PlainCat60, plain_loss
 from benchmarks.timing import Row, interleave, ratio
 from jrn_lightning.models import JRN
@@ -108,6 +110,25 @@ def test_training_is_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert text.count("Lightning over a bare loop") == 2
     assert "| nan" not in text
     assert text.rstrip().endswith(capsys.readouterr().out.splitlines()[-2])
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_where_bfloat16_is_chosen_float32_is_timed_beside_it(bfloat16: bool) -> None:
+    options = Options(
+        frame=FRAME,
+        small=FRAME,
+        frames=3,
+        rounds=1,
+        device=torch.device("cpu"),
+        bfloat16=bfloat16,
+        channels_last=bfloat16,
+        matrix_rate=1e9,
+        cache=None,
+        quick=True,
+    )
+    rows = [row for row in training.rows(options) if "float32 over a bare" in row.what]
+    assert len(rows) == 2 * bfloat16
+    assert all(row.value > 0 for row in rows)
 
 
 def test_testing_is_timed(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jrn_lightning import keys
+from jrn_lightning.data import chunks
 from jrn_lightning.data.format import (
     DTYPES,
     FORMAT,
@@ -71,6 +72,9 @@ __all__ = [
     "check",
     "refuse_existing",
 ]
+
+#: of one row
+_Reader = Callable[[int], NDArray[Any]]
 
 _REBUILD: Final = "Build the cache again, or copy it again from where it came."
 
@@ -247,7 +251,7 @@ class PredictionCache:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
         self._file: h5py.File | None = None
-        self._datasets: dict[str, h5py.Dataset] = {}
+        self._datasets: dict[str, tuple[h5py.Dataset, _Reader | None]] = {}
         self._pid = os.getpid()
         try:
             with _damage(self.path, "the structure"):
@@ -301,7 +305,7 @@ class PredictionCache:
             self._file = _open(self.path)
         return self._file
 
-    def _dataset(self, name: str) -> h5py.Dataset:
+    def _dataset(self, name: str) -> tuple[h5py.Dataset, _Reader | None]:
         if self._pid != os.getpid() or name not in self._datasets:
             reopened = self._file is None or self._pid != os.getpid()
             file = self._open()
@@ -310,12 +314,15 @@ class PredictionCache:
                 raise CacheError(
                     f"{self.path} was replaced by another cache while in use. Start again."
                 )
-            self._datasets[name] = file[name]
+            self._datasets[name] = file[name], chunks.reader(file[name])
         return self._datasets[name]
 
     def _read(self, name: str, rows: int | slice) -> NDArray[Any]:
         try:
-            array: NDArray[Any] = self._dataset(name)[rows]
+            dataset, read = self._dataset(name)
+            if read is not None and isinstance(rows, int):
+                return read(rows)
+            array: NDArray[Any] = dataset[rows]
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise CacheError(
                 f"{self.path}: dataset {name!r}, row {rows} cannot be read ({error}). {_REBUILD}"
@@ -499,8 +506,8 @@ def _open(path: Path) -> h5py.File:
         raise CacheError(f"{path} does not exist. Build it with 'jrn cache', or correct the path.")
     try:
         # A finished cache never changes, and some file systems know no locks. The library's chunk
-        # cache holds two or three samples of a dataset: without it, memory is taken from the
-        # system and given back at every read, which triples the time.
+        # cache holds two or three samples of a dataset. Where HDF5 reads rows, memory is taken
+        # from the system and given back at every read without it, which triples the time.
         file = h5py.File(path, "r", locking=False, rdcc_nbytes=4 << 20)
     except OSError as error:
         if not h5py.is_hdf5(path):

@@ -1,14 +1,9 @@
-"""The compiled kernels of Winograd's convolution, where installing the package could compile them.
-
-``winograd.c`` asks for a C compiler that has GCC's vectors (GCC, Clang); without one, the package
-installs as well and :func:`library` is None.
-"""
+"""The compiled kernels of Winograd's convolution (``winograd.c``), where there are any."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple, cast
@@ -17,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from jrn_lightning import compiled
 from jrn_lightning.models.threads import parts
 
 #: buffers have a whole number of these channels (``PAD`` of winograd.c)
@@ -93,13 +89,10 @@ _INTERFACE = (1, PAD, *(ctypes.sizeof(kind) for kind in (_Windows, _Map, _Taps, 
 @cache
 def library() -> ctypes.CDLL | None:
     """The kernels, or None where they were not compiled, or from other sources than these."""
-    found = importlib.util.find_spec("jrn_lightning.models._winograd")
-    if found is None or found.origin is None:
-        return None
+    loaded = compiled.library("jrn_lightning.models._winograd")
     try:
-        loaded = ctypes.CDLL(found.origin)
-        interface = (ctypes.c_long * len(_INTERFACE)).in_dll(loaded, "interface")
-    except (OSError, ValueError):  # of another machine, or older than ``interface``
+        interface = (ctypes.c_long * len(_INTERFACE)).in_dll(loaded, "interface") if loaded else ()
+    except ValueError:  # older than ``interface``
         return None
     return loaded if tuple(interface) == _INTERFACE else None
 
