@@ -112,11 +112,12 @@ def test_training_is_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert text.rstrip().endswith(capsys.readouterr().out.splitlines()[-2])
 
 
+@pytest.mark.filterwarnings("ignore")  # Lightning's, as when benchmarks are run
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_where_bfloat16_is_chosen_float32_is_timed_beside_it(bfloat16: bool) -> None:
     options = Options(
-        frame=FRAME,
-        small=FRAME,
+        frame=(16, 16),
+        small=(16, 16),
         frames=3,
         rounds=1,
         device=torch.device("cpu"),
