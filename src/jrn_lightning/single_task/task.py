@@ -63,6 +63,7 @@ class SingleTask(pl.LightningModule):
             self.network.parameters(),
             lr=self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
+            foreach=True,  # on a CPU, too: tensor by tensor takes a twentieth of a step longer
         )
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, steps))
