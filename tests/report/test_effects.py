@@ -44,6 +44,7 @@ def test_gain_and_breakage_stand_end_to_end_and_sum_to_omega(findings: Findings)
     figure = draw.decomposition(findings.effects, *WAY, findings.summary.primary["depth"])
     found = {name: (start, end) for name, start, end in bars(figure.axes[0])}
     assert len(found) == 2 * len(fakes.ARCHITECTURES)
+    assert figure.get_suptitle() == "What semantic gives depth: gain and breakage"
     for arch in fakes.ARCHITECTURES:
         gain, total = effect(findings, arch, GAIN), effect(findings, arch, OMEGA)
         assert found[f"{arch} gain"] == pytest.approx((0, gain))
@@ -65,6 +66,7 @@ def test_without_controls_there_is_omega_alone(findings: Findings) -> None:
     frame = findings.effects
     frame = frame[~frame["effect"].isin([GAIN, BREAKAGE])]
     figure = draw.decomposition(frame, *WAY, findings.summary.primary["depth"])
+    assert figure.get_suptitle() == "Influence of semantic on depth"
     assert len(figure.axes) == 1
     assert bars(figure.axes[0]) == []
     assert len(figure.axes[0].containers) == len(fakes.ARCHITECTURES)

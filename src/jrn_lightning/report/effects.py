@@ -50,7 +50,8 @@ def decomposition(effects: pd.DataFrame, source: str, target: str, column: Colum
 
     On the left the two parts stand beside each other, parts below zero to the left of it, and a
     diamond marks their sum ω. On the right the gain alone, which is often too small to be seen
-    beside ω, and hollow the improvement over the untouched input.
+    beside ω, and hollow the improvement over the untouched input. Without controls there is only
+    ω to show.
 
     Args:
         effects: the frame of that name.
@@ -120,7 +121,8 @@ def decomposition(effects: pd.DataFrame, source: str, target: str, column: Colum
         tidy(axes, "x")
         axes.axvline(0, color=FAINT, lw=0.9, zorder=1)
     _colour_names(whole, ours)
-    _title(figure, f"What {source} gives {target}: gain and breakage")
+    what = f"What {source} gives {target}: gain and breakage"
+    _title(figure, what if split else f"Influence of {source} on {target}")
     _legend(figure, handles, 2)
     return figure
 
