@@ -152,6 +152,7 @@ def test_a_matrix_says_both_sides_of_every_pair(findings: Findings) -> None:
     texts = {t.get_text() for t in figure.axes[0].texts}
     assert {"0.60\n+0.40", "0.40\n−0.40", "0.90\n+1.60", "0.10\n−1.60"} <= texts
     assert len(figure.axes[0].texts) == 5 * 4
+    assert "row is above the column" in figure.axes[0].get_xlabel()
 
 
 def test_a_sure_difference_is_bold(findings: Findings) -> None:

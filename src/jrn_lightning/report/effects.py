@@ -434,6 +434,13 @@ def matrix(differences: pd.DataFrame, effect: str, source: str, target: str) -> 
     axes.set_xticks(range(len(archs)), archs, rotation=30, ha="left")
     axes.set_yticks(range(len(archs)), archs)
     axes.xaxis.tick_top()
+    axes.set_xlabel(
+        "probability that the row is above the column,\n"
+        "and row − column; bold: p < 0.05 after Holm",
+        fontsize="x-small",
+        color=INK,
+    )
+    axes.xaxis.set_label_position("bottom")
     axes.set_xlim(-0.5, len(archs) - 0.5)
     axes.set_ylim(len(archs) - 0.5, -0.5)
     axes.spines[:].set_visible(False)
