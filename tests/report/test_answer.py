@@ -118,12 +118,19 @@ def test_without_p_the_interval_decides(found: Findings) -> None:
 def test_without_controls_omega_comes_with_the_gentlest_mute_value(tmp_path: Path) -> None:
     sentences = answer(findings(tmp_path / "nyu", controls=False))
     told = line(sentences, "depth → semantic: used, gain not measured")
-    assert "ω is +9.61 [+9.31, +9.91] points of mIoU (cat60)" in told
+    assert "ω is +9.61 [+9.31, +9.91] points of mIoU (cat60, best at semantic)" in told
     # 0.45 of it, and an interval of a tenth
     assert f"+{0.45 * 9.61:.2f} [+3.36, +5.29] with the gentlest mute value, mean_map" in told
     assert "may be damage" in told
     assert "helps" not in told
     assert "experiment=gain" in line(sentences, "To be surer")
+
+
+def test_a_single_architecture_is_best_at_nothing(tmp_path: Path) -> None:
+    found = findings(tmp_path / "nyu", controls=False)
+    alone = replace(found, effects=found.effects[found.effects["arch"] == "cat60"])
+    told = line(answer(alone), "depth → semantic: used, gain not measured")
+    assert "points of mIoU (cat60)" in told
 
 
 def test_use_that_a_gentle_mute_value_does_not_show_is_doubtful(tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ def _omega(findings: Findings, source: str, rows: pd.DataFrame, column: Column) 
     row = _best(findings, target, rows)
     own = findings.mute_values
     own = own[(own["source"] == source) & (own["target"] == target) & (own["arch"] == row["arch"])]
-    text = f"ω is {_estimate(row)} {unit} ({row['arch']})"
+    why = f", best at {target}" if rows["arch"].nunique() > 1 else ""
+    text = f"ω is {_estimate(row)} {unit} ({row['arch']}{why})"
     verdict = "used" if _is_sure(row) else "use not told from noise"
     if len(own):
         gentlest = _largest(own, -1)
