@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from jrn_lightning.data import chunks
 from jrn_lightning.data.cache import PredictionCache
 from jrn_lightning.errors import CacheError
+from tests.compiled import needed
 
 
 def stored_checksum(data: NDArray[np.uint8]) -> int:
@@ -29,10 +30,7 @@ def stored_checksum(data: NDArray[np.uint8]) -> int:
 
 
 def checksum(data: NDArray[np.uint8]) -> int:
-    function = chunks._checksum()
-    if function is None:
-        pytest.skip("the checksum was not compiled: there was no compiler at installation")
-    return function(data.ctypes.data, len(data))
+    return needed(chunks._checksum())(data.ctypes.data, len(data))
 
 
 @given(st.binary(min_size=1, max_size=20_000))
@@ -60,8 +58,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """With the compiled checksum, and as where there was no compiler."""
     if request.param == "by HDF5":
         monkeypatch.setattr(chunks, "_checksum", lambda: None)
-    elif chunks._checksum() is None:
-        pytest.skip("the checksum was not compiled: there was no compiler at installation")
+    else:
+        needed(chunks._checksum())
     return str(request.param)
 
 
@@ -112,8 +110,7 @@ def test_a_chunk_stored_without_its_checksum_is_refused(small_cache: Path, tmp_p
     path.write_bytes(small_cache.read_bytes())
     with h5py.File(path, "r+") as file:
         dataset = file[TRUTH]
-        if chunks.reader(dataset) is None:
-            pytest.skip("the checksum was not compiled: there was no compiler at installation")
+        needed(chunks.reader(dataset))
         dataset.id.write_direct_chunk((1, 0, 0), dataset[1].tobytes(), filter_mask=1)
     with (
         PredictionCache(path) as cache,

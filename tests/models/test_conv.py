@@ -28,6 +28,7 @@ from jrn_lightning.models.conv import (
 )
 from jrn_lightning.models.jrn import JRN
 from jrn_lightning.models.threads import parallel
+from tests.compiled import needed
 
 TOLERANCE = 5e-5
 
@@ -50,8 +51,8 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Winograd's convolution as it was compiled, and by PyTorch's operators."""
     if request.param == "operators":
         monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("the kernels were not compiled: there was no compiler at installation")
+    else:
+        needed(native.library())
     return str(request.param)
 
 
@@ -127,21 +128,19 @@ def test_equals_float64(name: str, threads: int, relu: bool) -> None:
     _compare(layer, _maps((24, 32), factors, channels))
 
 
-@pytest.mark.parametrize("instructions", ["any", "avx2", "avx512"])
+INSTRUCTIONS = ("any", "avx2", "avx512")
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
 @pytest.mark.parametrize("channels", [(32, 32, 32), (60, 60, 60), (45, 39, 33)])
 def test_equals_float64_with_any_instructions(
     instructions: str, channels: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = native.library()
-    if library is None:
-        pytest.skip("the kernels were not compiled: there was no compiler at installation")
+    library = needed(native.library())
     here = torch.backends.cpu.get_cpu_capability()
-    if instructions not in {
-        "any",
-        *({"AVX2": ["avx2"], "AVX512": ["avx2", "avx512"]}.get(here, [])),
-    }:
+    if instructions not in {"AVX2": ("any", "avx2"), "AVX512": INSTRUCTIONS}.get(here, ("any",)):
         pytest.skip(f"this processor has {here}")
-    monkeypatch.setattr(native, "_kernel", lambda name: getattr(library, f"{name}_{instructions}"))
+    monkeypatch.setattr(native, "_kernel", lambda: getattr(library, f"run_{instructions}"))
     _compare(_layer(sum(channels), 37, relu=True), _maps((28, 36), (1, 2, 4), channels))
 
 
@@ -165,8 +164,7 @@ def test_without_a_library_that_can_be_loaded(
 
 
 def test_a_library_of_other_sources_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    if native.library() is None:
-        pytest.skip("the kernels were not compiled: there was no compiler at installation")
+    needed(native.library())
     monkeypatch.setattr(native, "_INTERFACE", (0, *native._INTERFACE[1:]))
     assert native.library.__wrapped__() is None
 

@@ -73,9 +73,6 @@ __all__ = [
     "refuse_existing",
 ]
 
-#: of one row
-_Reader = Callable[[int], NDArray[Any]]
-
 _REBUILD: Final = "Build the cache again, or copy it again from where it came."
 
 
@@ -251,7 +248,7 @@ class PredictionCache:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
         self._file: h5py.File | None = None
-        self._datasets: dict[str, tuple[h5py.Dataset, _Reader | None]] = {}
+        self._datasets: dict[str, tuple[h5py.Dataset, chunks.Reader | None]] = {}
         self._pid = os.getpid()
         try:
             with _damage(self.path, "the structure"):
@@ -305,7 +302,7 @@ class PredictionCache:
             self._file = _open(self.path)
         return self._file
 
-    def _dataset(self, name: str) -> tuple[h5py.Dataset, _Reader | None]:
+    def _dataset(self, name: str) -> tuple[h5py.Dataset, chunks.Reader | None]:
         if self._pid != os.getpid() or name not in self._datasets:
             reopened = self._file is None or self._pid != os.getpid()
             file = self._open()

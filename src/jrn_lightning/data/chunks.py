@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 
 from jrn_lightning import compiled
 
-__all__ = ["reader"]
+__all__ = ["Reader", "reader"]
+
+#: gives row ``i`` of ``(N, ...)`` as an array ``(...)`` of the stored dtype, the caller's own
+Reader = Callable[[int], NDArray[Any]]
 
 _CHECKSUM: Final = 4  # bytes, behind those of the chunk
 
 
-def reader(dataset: h5py.Dataset) -> Callable[[int], NDArray[Any]] | None:
-    """A function that gives a row of ``dataset``, verified, faster than HDF5 does.
+def reader(dataset: h5py.Dataset) -> Reader | None:
+    """What reads rows of ``dataset`` ``(N, ...)``, each verified, faster than HDF5 does.
 
     It raises an OSError where a checksum does not fit, and what h5py raises. None where a chunk is
     not one row, its values and their checksum as they are, or the checksum was not compiled.

@@ -83,7 +83,7 @@ class Axis(NamedTuple):
 
 
 #: ``interface`` of winograd.c
-_INTERFACE = (1, PAD, *(ctypes.sizeof(kind) for kind in (_Windows, _Map, _Taps, _Part)))
+_INTERFACE = (2, PAD, *(ctypes.sizeof(kind) for kind in (_Windows, _Map, _Taps, _Part)))
 
 
 @cache
@@ -98,12 +98,11 @@ def library() -> ctypes.CDLL | None:
 
 
 @cache
-def _kernel(name: str) -> Callable[..., int]:
-    """A function of the library for the vector instructions that PyTorch found."""
+def _kernel() -> Callable[..., int]:
+    """The library's function for the vector instructions that PyTorch found."""
     capability = torch.backends.cpu.get_cpu_capability()
     kind = {"AVX512": "avx512", "AVX2": "avx2"}.get(capability, "any")
-    kernel = getattr(library(), f"{name}_{kind}", None) or getattr(library(), f"{name}_any")
-    return cast(Callable[..., int], kernel)
+    return cast(Callable[..., int], getattr(library(), f"run_{kind}"))
 
 
 class Taps(NamedTuple):
@@ -156,7 +155,7 @@ def forward(
             reached.products = t.products[image].data_ptr()
         given.append(part)
         edges.append(beyond)
-    _run("forward", given)
+    _run(given)
     for place, beyond in zip(places, edges, strict=True):
         for both in beyond:
             _hand_over(output, output_axis, place, both)
@@ -214,7 +213,7 @@ def backward(
         weight_sums.append(sums)
         bias_sums.append(bias)
         edges.append(beyond)
-    _run("backward", given)
+    _run(given, backward=True)
     for place, beyond in zip(places, edges, strict=True):
         for into, axis, both in zip(grad_maps, axes, beyond, strict=True):
             if into is not None:
@@ -276,7 +275,7 @@ def _part(first: int, end: int, maps: int, taps: int, output: _Windows) -> _Part
     )
 
 
-def _run(name: str, given: Sequence[_Part]) -> None:
+def _run(given: Sequence[_Part], backward: bool = False) -> None:
     threads = min(len(given), torch.get_num_threads())
-    if _kernel(name)((_Part * len(given))(*given), len(given), threads):
+    if _kernel()((_Part * len(given))(*given), len(given), threads, backward):
         raise MemoryError("no memory for a block of a convolution")

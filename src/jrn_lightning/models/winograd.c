@@ -64,7 +64,7 @@ typedef struct {
 } Part;
 
 /* What the caller has to agree on. The first number changes when a meaning does. */
-const long interface[] = {1, PAD, sizeof(Windows), sizeof(Map), sizeof(Taps), sizeof(Part)};
+const long interface[] = {2, PAD, sizeof(Windows), sizeof(Map), sizeof(Taps), sizeof(Part)};
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 12")

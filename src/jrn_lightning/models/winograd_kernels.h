@@ -151,8 +151,8 @@ TARGET static void JOIN(spread_taps, SET)(const Part *part, const Taps *taps, fl
 {
     const Windows *g = &taps->windows;
     long start = part->first * part->columns, n = part->end * part->columns - start;
-    JOIN(spread_tiles, SET)(part, g, part->rectified, 10, 3, start, n, outside, taps->products + start * 9 * g->c,
-                            g->c, 9 * g->c);
+    JOIN(spread_tiles, SET)(part, g, part->rectified, 10, 3, start, n, outside,
+                            taps->products + start * 9 * g->c, g->c, 9 * g->c);
 }
 
 TARGET static void JOIN(collect_taps, SET)(const Part *part, const Taps *taps, float *outside)
@@ -275,21 +275,13 @@ static int JOIN(backward_part, SET)(const Part *part)
     return 0;
 }
 
-int JOIN(forward, SET)(const Part *parts, long count, int threads)
+/* All parts; not 0 if there was no memory for one. */
+int JOIN(run, SET)(const Part *parts, long count, int threads, int backward)
 {
     int failed = 0;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) reduction(| : failed)
     for (long i = 0; i < count; i++)
-        failed |= JOIN(forward_part, SET)(parts + i);
-    return failed;
-}
-
-int JOIN(backward, SET)(const Part *parts, long count, int threads)
-{
-    int failed = 0;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) reduction(| : failed)
-    for (long i = 0; i < count; i++)
-        failed |= JOIN(backward_part, SET)(parts + i);
+        failed |= (backward ? JOIN(backward_part, SET) : JOIN(forward_part, SET))(parts + i);
     return failed;
 }
 
