@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from jrn_lightning.sweep.main import prepare, run
+from jrn_lightning.sweep.main import check_arguments, prepare, run
 
 prepare()
 
@@ -15,4 +15,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    check_arguments()
     main()

@@ -68,6 +68,36 @@ def test_a_wrong_key_type_or_value_is_refused_while_composing(override: str, tol
     assert told in f"{refused.value} {refused.value.__cause__}"
 
 
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("foo=1", "no key foo.*: arch, data, recipe, .*overwrite, experiment"),
+        ("+foo=1", "no key foo"),
+        ("++recipe.epoch=1,2", r"no key recipe\.epoch\. Keys of recipe: name, epochs"),
+        ("data.rooms.veiws=3", r"Keys of data\.rooms: seed, train_rooms"),
+        ("data.single_task.lr=1", r"Keys of data\.single_task: name, encoder"),
+    ],
+)
+def test_a_key_that_does_not_exist_is_refused_and_the_others_listed(
+    argument: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        config.check_keys(["-m", "arch=cat60", argument])
+
+
+def test_the_commands_that_the_project_names_have_known_keys() -> None:
+    texts = [ROOT / "README.md", ROOT / "Makefile", *ROOT.glob("experiments/*/README.md")]
+    commands = [
+        line.split("run.py", 1)[1].split("#")[0].split()
+        for path in texts
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "run.py" in line
+    ]
+    assert sum(any("=" in word for word in words) for words in commands) > 10
+    for words in commands:
+        config.check_keys(words)
+
+
 def test_an_unknown_architecture_lists_the_known_ones() -> None:
     with pytest.raises(MissingConfigException, match=r"(?s)cat10.*cat60.*sum60"):
         composed("arch=cat61")

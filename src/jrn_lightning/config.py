@@ -6,12 +6,15 @@ anything runs. ``check`` refuses what a type cannot express.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args, get_type_hints
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from jrn_lightning.errors import ConfigError
@@ -153,12 +156,58 @@ class Config:
     overwrite: bool = False
 
 
+#: what an argument may name beside the keys of :class:`Config`
+_OTHERS = ("experiment", "hydra", "single_task")
+
+
 def register() -> None:
     """Make the schema known to Hydra; call before composing."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for name, settings in SETTINGS.items():  # also the choices of `jrn cache --single-task`
         store.store(group="single_task", name=name, node=settings)
+
+
+def check_keys(arguments: Sequence[str]) -> None:
+    """Refuse an override of a key that does not exist, added with ``+`` or not.
+
+    Hydra refuses only the latter, and does not say which keys there are. What else is wrong with
+    an argument is Hydra's to tell.
+
+    Args:
+        arguments: of the command line.
+
+    Raises:
+        ConfigError: names the key, and those that are there in its place.
+
+    >>> check_keys(["-m", "arch=cat60,sum60", "+experiment=gain", "recipe.epochs=3"])
+    >>> check_keys(["data.rooms.veiws=3"])
+    Traceback (most recent call last):
+    jrn_lightning.errors.ConfigError: there is no key data.rooms.veiws. Keys of data.rooms: ...
+    """
+    parser = OverridesParser.create()
+    for argument in arguments:
+        if argument.startswith("-") or "=" not in argument:
+            continue
+        try:
+            override = parser.parse_override(argument)
+        except HydraException:
+            continue
+        key = override.key_or_group
+        path = key.split(".")
+        if override.package is not None or "/" in key or path[0] in _OTHERS:
+            continue
+        node: Any = Config
+        for depth, part in enumerate(path):
+            keys = get_type_hints(node)
+            if part not in keys:
+                where = f"Keys of {'.'.join(path[:depth])}" if depth else "Keys and groups"
+                known = [*keys, *(() if depth else ("experiment",))]
+                raise ConfigError(f"there is no key {key}. {where}: {', '.join(known)}.")
+            # What may be None, without that.
+            node = next((t for t in get_args(keys[part]) if is_dataclass(t)), keys[part])
+            if not is_dataclass(node):
+                break
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

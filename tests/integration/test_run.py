@@ -89,6 +89,8 @@ def test_gain_in_one_command(small_cache: Path, tmp_path: Path) -> None:
         (("arch=cat61",), "cat60"),
         (("recipe.epochs=x",), "recipe.epochs"),
         (("recipe=slow",), "paper"),
+        (("arch.fusion_chanels=30",), "Keys of arch: name, operation, fusion_channels"),
+        (("-m", "arch=cat1", "+foo=1,2"), "no key foo"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_runs(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,6 +16,14 @@ def prepare() -> None:
     """Register the schema and the resolver that names a job's folder."""
     config.register()
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def check_arguments() -> None:
+    """Refuse a key that does not exist, on the command line, before Hydra composes."""
+    try:
+        config.check_keys(sys.argv[1:])
+    except JRNError as error:
+        sys.exit(str(error))
 
 
 def run(cfg: DictConfig) -> float | None:
