@@ -24,6 +24,7 @@ from jrn_lightning.single_task.settings import SETTINGS, SingleTaskSettings
 # the packages that implement them, because importing those takes seconds that a typo should not
 # cost; a test holds the two together.
 Operation = Enum("Operation", ["concatenation", "sum", "product", "maximum", "gate"])
+Skip = Enum("Skip", ["none", "add", "concatenate"])
 Initialization = Enum("Initialization", ["xavier", "gaussian", "pytorch"])
 Mute = Enum("Mute", ["zero", "mean_map", "constant", "other_image", "noise"])
 Schedule = Enum("Schedule", ["cosine", "constant"])
@@ -49,7 +50,7 @@ class ArchConfig:
     fusion_kernel: int = 3
     hidden_kernel: int = 3
     head_kernel: int = 3
-    residual: bool = False
+    skip: Skip = Skip.add
 
 
 @dataclass

@@ -77,11 +77,11 @@ def load_network(path: Path) -> TrainedNetwork:
             "Train again, or use the package that wrote it."
         )
     try:
-        network = JRN(**about["network"])
         modalities = {
             name: Modality.create(m["kind"], name, m["attributes"])
             for name, m in about["modalities"].items()
         }
+        network = JRN(modalities, **about["network"])
         height, width = about["frame"]
         name = str(about["name"])
         muted = tuple(about.get("muted", ()))

@@ -18,7 +18,7 @@ from jrn_lightning.models import JRN, HealthCheck, draw_muted, mute
 log = logging.getLogger(__name__)
 
 CHECKPOINT_FORMAT = "jrn-checkpoint"
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 SCHEDULES = ("cosine", "constant")
 
 

@@ -344,8 +344,16 @@ class Modality(ABC):
     def refined(self, output: Tensor) -> Tensor:
         """The refined map ``(B, C, H, W)`` in the modality's own units, from the head's output."""
 
+    def to_output(self, prediction: Tensor) -> Tensor:
+        """A prediction ``(B, C, H, W)`` in the space of the head's output, up to its range.
+
+        The inverse of :meth:`refined`, by which a network's additive skip carries an input to its
+        output. Zeros, a muted input, become an output that prefers nothing.
+        """
+        return prediction
+
     def output_bias(self, mean_target: Tensor) -> Tensor:
-        """Bias ``(C,)`` of the output head at the start; zero unless the modality knows better.
+        """Bias ``(C,)`` at the start of a head that gets no skip; zero unless told otherwise.
 
         Args:
             mean_target: scalar, mean of the valid training ground truth.

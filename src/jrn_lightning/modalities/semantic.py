@@ -25,6 +25,9 @@ from jrn_lightning.modalities.drawing import GREY
 
 VOID = 255
 _SUM_TOLERANCE = 5e-3  # of probabilities stored as float16
+# Below it a probability says no more than that the class is not there; its logarithm would drown
+# what a refinement network adds.
+_FLOOR = 1e-3
 
 # The colours of Figure 5 in spirit, told apart by lightness too; repeated beyond ten classes.
 _PALETTE = np.array(
@@ -179,6 +182,10 @@ class Semantic(Modality):
     def refined(self, output: Tensor) -> Tensor:
         """Softmax over the classes (Section III-C)."""
         return output.float().softmax(1)
+
+    def to_output(self, prediction: Tensor) -> Tensor:
+        """Logarithms of the probabilities, floored: the softmax undone."""
+        return prediction.clamp_min(_FLOOR).log()
 
     # -- from an image --------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from jrn_lightning.models.diagnostics import HealthCheck, health_warnings
 from jrn_lightning.models.fusion import OPERATIONS
-from jrn_lightning.models.jrn import INITIALIZATIONS, JRN, is_loose
+from jrn_lightning.models.jrn import ADD, INITIALIZATIONS, JRN, SKIPS, is_loose
 from jrn_lightning.models.muting import (
     MUTE_VALUES,
     ConstantMean,
@@ -17,10 +17,12 @@ from jrn_lightning.models.muting import (
 )
 
 __all__ = [
+    "ADD",
     "INITIALIZATIONS",
     "JRN",
     "MUTE_VALUES",
     "OPERATIONS",
+    "SKIPS",
     "ConstantMean",
     "HealthCheck",
     "MeanMap",

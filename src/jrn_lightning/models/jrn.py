@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.modalities import Modality
 from jrn_lightning.models.conv import Conv2d, convolve_all
 from jrn_lightning.models.fusion import fusion
 from jrn_lightning.models.muting import mute
 
 INITIALIZATIONS = ("xavier", "gaussian", "pytorch")
+#: ways around the branches for the input maps
+NONE, ADD, CONCATENATE = "none", "add", "concatenate"
+SKIPS = (NONE, ADD, CONCATENATE)
 
 
 class ScaleBranch(nn.Module):
@@ -69,10 +73,13 @@ class JRN(nn.Module):
     """Joint refinement network over any number of modalities.
 
     The inputs are averaged down to each scale; the coarser branches are brought to the finest by
-    bilinear interpolation, concatenated, convolved, and mapped to one output a modality.
+    bilinear interpolation, concatenated, convolved, and mapped to one output a modality. With the
+    additive skip the network learns what to change: its heads start at zero, so that an untrained
+    network returns its input at half the size.
 
     Args:
-        channels: modality -> channels of its map, input and output.
+        modalities: name -> modality: the channels of its map, and how an input map enters the
+            output's space.
         operation: ``op``: concatenation, sum, product, maximum or gate.
         fusion_channels: C, channels out of a branch.
         stem_channels: features per modality before the operation.
@@ -83,26 +90,30 @@ class JRN(nn.Module):
         fusion_kernel: kernel size.
         hidden_kernel: kernel size.
         head_kernel: kernel size.
-        residual: add the input (averaged to the output scale) to the output.
+        skip: what goes around the branches, averaged to the output scale: ``none``; ``add``, each
+            input to its own output, in the output's space (:meth:`Modality.to_output`); or
+            ``concatenate``, all inputs beside the branches before the hidden convolution.
         initialization: ``xavier`` (uniform, biases zero), ``gaussian`` (σ 0.01, biases zero) or
             ``pytorch`` (its default).
-        output_bias: modality -> ``(C_m,)``, start of the head's bias; without it as initialised.
+        output_bias: modality -> ``(C_m,)``, start of the head's bias; without it zero where the
+            skip is added, else as initialised.
 
     Raises:
         ConfigError: an argument out of its range, by name.
 
     Example:
-        >>> net = JRN({"a": 1, "b": 5})
-        >>> maps = {"a": torch.rand(1, 1, 16, 24), "b": torch.rand(1, 5, 16, 24)}
-        >>> {m: tuple(x.shape) for m, x in net(maps, muted=["b"]).items()}
-        {'a': (1, 1, 8, 12), 'b': (1, 5, 8, 12)}
+        >>> from jrn_lightning.modalities import Depth, Semantic
+        >>> net = JRN({"depth": Depth("depth"), "semantic": Semantic("semantic", "abcde")})
+        >>> maps = {"depth": torch.rand(1, 1, 16, 24), "semantic": torch.rand(1, 5, 16, 24)}
+        >>> {m: tuple(x.shape) for m, x in net(maps, muted=["semantic"]).items()}
+        {'depth': (1, 1, 8, 12), 'semantic': (1, 5, 8, 12)}
         >>> sum(p.numel() for p in net.parameters())
         168846
     """
 
     def __init__(
         self,
-        channels: Mapping[str, int],
+        modalities: Mapping[str, Modality],
         operation: str = "concatenation",
         fusion_channels: int = 60,
         stem_channels: int = 20,
@@ -113,7 +124,7 @@ class JRN(nn.Module):
         fusion_kernel: int = 3,
         hidden_kernel: int = 3,
         head_kernel: int = 3,
-        residual: bool = False,
+        skip: str = ADD,
         initialization: str = "xavier",
         output_bias: Mapping[str, Tensor] | None = None,
     ) -> None:
@@ -133,11 +144,14 @@ class JRN(nn.Module):
                 "head_kernel": head_kernel,
             },
         )
-        if not channels:
+        if not modalities:
             raise ConfigError("a joint refinement network needs at least one modality, got none.")
-        self.channels = dict(channels)
+        if skip not in SKIPS:
+            raise ConfigError(f"skip is {skip!r}. Choose from: {', '.join(SKIPS)}.")
+        self.modalities = dict(modalities)
+        channels = {m: modality.channels for m, modality in modalities.items()}
         self.scales = tuple(sorted(scales))
-        self.residual = residual
+        self.skip = skip
         self.branches = nn.ModuleDict(
             {
                 str(scale): ScaleBranch(
@@ -153,6 +167,8 @@ class JRN(nn.Module):
             }
         )
         width = len(self.scales) * fusion_channels
+        if skip == CONCATENATE:
+            width += sum(channels.values())
         self.hidden = Conv2d(width, hidden_channels, hidden_kernel, relu=True)
         self.heads = nn.ModuleDict(
             {m: Conv2d(hidden_channels, c, head_kernel) for m, c in channels.items()}
@@ -172,11 +188,14 @@ class JRN(nn.Module):
                     nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for m, bias in output_bias.items():
-            head = self.heads[m]
+        for m, head in self.heads.items():
             assert isinstance(head, nn.Conv2d) and head.bias is not None
-            with torch.no_grad():
-                head.bias.copy_(bias)
+            if self.skip == ADD:  # nothing is changed at first
+                nn.init.zeros_(head.weight)
+                nn.init.zeros_(head.bias)
+            if m in output_bias:
+                with torch.no_grad():
+                    head.bias.copy_(output_bias[m])
 
     @property
     def output_scale(self) -> int:
@@ -212,19 +231,21 @@ class JRN(nn.Module):
         """
         given = mute(inputs, muted) if muted else inputs
         finest = self.scales[0]
-        at_scale = {m: F.avg_pool2d(given[m], finest) for m in self.channels}
+        at_scale = {m: F.avg_pool2d(given[m], finest) for m in self.modalities}
         first = at_scale
         features = []
         for previous, scale in zip((finest, *self.scales), self.scales, strict=False):
             if scale != finest:  # from the last scale where that is whole: the same averages
                 whole = scale % previous == 0
                 base, factor = (at_scale, scale // previous) if whole else (given, scale)
-                at_scale = {m: F.avg_pool2d(base[m], factor) for m in self.channels}
+                at_scale = {m: F.avg_pool2d(base[m], factor) for m in self.modalities}
             features.append(self.branches[str(scale)](at_scale))
+        if self.skip == CONCATENATE:
+            features.extend(first.values())
         hidden = self.hidden(features)  # interpolates and concatenates
         outputs = convolve_all(self.heads, hidden)
-        if self.residual:
-            outputs = {m: y + first[m] for m, y in outputs.items()}
+        if self.skip == ADD:
+            outputs = {m: y + self.modalities[m].to_output(first[m]) for m, y in outputs.items()}
         return outputs
 
 

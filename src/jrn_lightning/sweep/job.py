@@ -34,7 +34,7 @@ from jrn_lightning.influence import summarize
 from jrn_lightning.keys import TEST
 from jrn_lightning.memory import keep_freed_memory
 from jrn_lightning.modalities import Modality, import_plugins
-from jrn_lightning.models import JRN, Noise, OtherImage, is_loose
+from jrn_lightning.models import ADD, JRN, Noise, OtherImage, is_loose
 from jrn_lightning.refine import load_network
 from jrn_lightning.single_task.settings import NETWORKS, SingleTaskSettings
 from jrn_lightning.sweep import record as records
@@ -306,15 +306,20 @@ class _Job:
 
     def _task(self, channels_last: bool) -> JointRefinement:
         cfg, data = self.cfg, self.data
-        channels = {m: modality.channels for m, modality in data.modalities.items()}
         arguments = configuration.plain(cfg.arch)
         del arguments["name"]
         arguments["initialization"] = cfg.recipe.initialization.name
         bias = None
-        if cfg.recipe.mean_head_bias:
+        # What is never seen adds nothing to its output.
+        skipping = () if arguments["skip"] != ADD else set(data.modalities) - set(cfg.recipe.muted)
+        if cfg.recipe.mean_head_bias and len(skipping) < len(data.modalities):
             means = data.target_means()
-            bias = {m: modality.output_bias(means[m]) for m, modality in data.modalities.items()}
-        network = JRN(channels, output_bias=bias, **arguments)
+            bias = {
+                m: modality.output_bias(means[m])
+                for m, modality in data.modalities.items()
+                if m not in skipping
+            }
+        network = JRN(data.modalities, output_bias=bias, **arguments)
         network.check_frame(data.frame)
         if channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -331,7 +336,7 @@ class _Job:
             seed=cfg.seed,
             channels_last=channels_last,
             specification={
-                "network": {"channels": channels, **arguments},
+                "network": arguments,
                 "modalities": {
                     m: {"kind": modality.kind, "attributes": modality.attributes}
                     for m, modality in data.modalities.items()
