@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from jrn_lightning.evaluation import Evaluator, ImageStatistics, enlarged, regions
+from jrn_lightning.evaluation import Evaluator, ImageStatistics, enlarged
 from jrn_lightning.keys import JOINT, Batch
 from jrn_lightning.modalities import Modality
 from jrn_lightning.models import JRN, HealthCheck, draw_muted, mute
@@ -178,7 +178,7 @@ class JointRefinement(pl.LightningModule):
         self._check.update(batch["input"], refined)
         height, width = batch["valid"].shape[-2:]
         large = enlarged(outputs, (height, width))
-        whole = regions(["full"], (height, width)).to(batch["valid"].device)
+        whole = self.evaluator.regions(["full"], (height, width), batch["valid"].device)
         rows = {
             m: modality.statistics(large[m][None], batch["target"][m], whole)
             for m, modality in self.modalities.items()

@@ -156,7 +156,7 @@ class Evaluator:
         """Statistics of one batch: part -> modality -> ``(S, B, P, D)``."""
         size, targets = _size(batch), batch["target"]
         main = self._stacked(network, batch)
-        crops = self._region(self.protocols, size, batch["valid"].device)
+        crops = self.regions(self.protocols, size, batch["valid"].device)
 
         def measured(outputs: Mapping[str, Tensor]) -> Rows:
             return self._statistics({m: x[None] for m, x in outputs.items()}, targets, crops)
@@ -262,7 +262,7 @@ class Evaluator:
         size, result = _size(batch), {}
         for m, modality in self.modalities.items():
             target = batch["target"][m]
-            crops = self._region(fitting(size), size, target.device)
+            crops = self.regions(fitting(size), size, target.device)
             outputs = maps[m]
             # What another modality has beside the usual is the usual to this one.
             main = self._conventional(modality, outputs, target, crops)
@@ -296,7 +296,10 @@ class Evaluator:
             for m, modality in self.modalities.items()
         }
 
-    def _region(self, names: Sequence[str], size: tuple[int, int], device: torch.device) -> Regions:
+    def regions(
+        self, names: Sequence[str], size: tuple[int, int], device: torch.device
+    ) -> Regions:
+        """The crops ``names`` of frames of ``size`` (H, W) on ``device``, made once."""
         key = (tuple(names), size, device)
         if key not in self._regions:
             self._regions[key] = regions(names, size).to(device)

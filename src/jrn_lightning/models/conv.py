@@ -85,7 +85,7 @@ COMPILED_WORK = 50_000_000
 #: three of 32 → 60,  240 × 320      3981 million     1.4         1.2
 #: three of 60 → 60,  240 × 320      7465 million     1.7         1.6
 #: ================================  ===============  ==========  ===========
-POLYPHASE_WORK = 1_000_000_000
+POLYPHASE_WORK = 400_000_000
 #: fewest pixels for which the paths of heads and stems are taken: a stem of one channel took two to
 #: three times PyTorch's time on 60 × 80 maps, and a head's channels-last gradient pays only beside
 #: other layers in that format
