@@ -28,11 +28,8 @@ help:  ## print this list
 
 setup: $(STAMP)  ## make .venv with the package, editable, and exact versions of all it needs
 
-# What a compiler makes of them is installed with the package.
-C      := $(wildcard src/jrn_lightning/*/*.[ch])
-
 # A virtual environment that was moved or whose Python is gone is made anew.
-$(STAMP): pyproject.toml constraints.txt $(C)
+$(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -c '' 2>/dev/null || { \
 		test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: make PYTHON=/path/to/python3 setup" >&2; exit 1; }; \
 		$(PYTHON) -m venv --clear $(VENV); }

@@ -18,15 +18,13 @@ import torch
 from benchmarks.machine import limits
 from benchmarks.options import Options
 from benchmarks.timing import Row
-from jrn_lightning.memory import keep_freed_memory
 
 PARTS = ("training", "testing", "reading", "resampling", "analysing", "sweep")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Benchmarks
 
 Written by `make bench`. Every figure was measured in one run; in a ratio the contenders take turns,
-A B A B …, and it is the median of their ratios. The plain loop runs as PyTorch is found: the C
-library gives freed memory back to the system, where the package has it kept.
+A B A B …, and it is the median of their ratios.
 
 """
 
@@ -46,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="only see whether it all runs")
     parser.add_argument("--out", type=Path, help="file of the table")
     given = parser.parse_args(arguments)
-    keep_freed_memory()  # as run.py does
     importlib.import_module("pytorch_lightning")  # sets the level of its logger
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     # The trainer's advice on workers and validation; loaders without workers are the default here.

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import interleave
-from jrn_lightning.models import native
 from jrn_lightning.sweep.job import use_bfloat16
 
 
@@ -47,7 +46,6 @@ class Machine:
         ]
         if self.device.type == "cpu":
             about.insert(1, f"vector instructions {torch.backends.cpu.get_cpu_capability()}")
-            about.append(f"float32 kernels {'not ' if native.library() is None else ''}compiled")
         chosen = "bfloat16" if self.bfloat16 else "float32"
         return "\n".join(
             (

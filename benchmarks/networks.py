@@ -21,7 +21,7 @@ CLIP_NORM = 1.0
 
 def network(options: Options) -> JRN:
     """Cat60 as the package would run it on this device."""
-    net = JRN({m: kind.channels for m, kind in modalities().items()}).to(options.device)
+    net = JRN(modalities(), skip="none").to(options.device)
     if options.channels_last:
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net

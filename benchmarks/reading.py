@@ -67,7 +67,7 @@ def rows(options: Options) -> list[Row]:
         Row(
             f"reading a sample ({what}), checksums verified",
             reading * 1e3,
-            1,
+            2,
             unit="ms",
             detail=f"95 % under {pretty(float(np.quantile(times['cache'], 0.95)))}",
         ),

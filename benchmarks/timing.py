@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
 
 import torch
-
-from jrn_lightning.memory import keep_freed_memory
 
 Times = dict[str, list[float]]
 
@@ -45,16 +42,6 @@ def interleave(
             if turn >= warm_up:
                 times[name].append(taken)
     return times
-
-
-@contextmanager
-def untuned() -> Iterator[None]:
-    """As PyTorch is found, with the C library's own way of freeing memory."""
-    keep_freed_memory(False)
-    try:
-        yield
-    finally:
-        keep_freed_memory()
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,14 @@ def task_for(cache: Path, frame: tuple[int, int] = (48, 64), **arguments: Any) -
     torch.manual_seed(0)
     with PredictionCache(cache) as opened:
         modalities = opened.modalities
-    channels = {m: modality.channels for m, modality in modalities.items()}
-    arguments = {"residual": True, **arguments}
-    network = JRN(channels, **arguments)
-    with torch.no_grad():
-        for head in network.heads.values():  # outputs near the inputs, not to be clipped
-            head.weight.mul_(0.1)
+    network = JRN(modalities, **arguments)
+    with torch.no_grad():  # outputs near the inputs, not to be clipped
+        network.head.weight.normal_(std=0.01)
     return JointRefinement(
         network.eval(),
         modalities,
         specification={
-            "network": {"channels": channels, **arguments},
+            "network": arguments,
             "modalities": {
                 m: {"kind": modality.kind, "attributes": modality.attributes}
                 for m, modality in modalities.items()

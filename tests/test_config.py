@@ -15,6 +15,7 @@ from jrn_lightning.evaluation import PROTOCOLS
 from jrn_lightning.models import INITIALIZATIONS, JRN, MUTE_VALUES, OPERATIONS, is_loose
 from jrn_lightning.task import SCHEDULES
 from tests.jobs import ROOT, composed
+from tests.kinds import kinds
 
 FILES = [
     (group.name, file.stem)
@@ -39,7 +40,7 @@ def test_every_architecture_instantiates_and_is_short(name: str) -> None:
     cfg = composed(f"arch={name}")
     arguments = config.plain(cfg.arch)
     assert arguments.pop("name") == name
-    assert JRN({"a": 1, "b": 5}, **arguments).output_scale == 2
+    assert JRN(kinds({"a": 1, "b": 5}), **arguments).output_scale == 2
     assert len((ROOT / "conf" / "arch" / f"{name}.yaml").read_text().splitlines()) < 10
 
 

@@ -133,9 +133,7 @@ def test_its_checkpoint_refines_frames_without_truth(
 
 
 def test_a_subset_of_the_modalities_is_a_smaller_question(cache: Path, tmp_path: Path) -> None:
-    results = job(
-        cache, tmp_path, *CONFIGURATION, "data.modalities=[albedo,depth]", "arch.residual=true"
-    )
+    results = job(cache, tmp_path, *CONFIGURATION, "data.modalities=[albedo,depth]")
     assert {(r["source"], r["target"]) for r in results["influence"]} == {
         ("albedo", "depth"),
         ("depth", "albedo"),

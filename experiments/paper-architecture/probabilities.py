@@ -1,4 +1,4 @@
-"""Adds probabilities, not their logarithms, to the class scores: ``data.plugins=[probabilities]``."""
+"""Add probabilities, not their logarithms, to the class scores: data.plugins=[probabilities]."""
 
 from jrn_lightning.modalities import Modality, Semantic
 

@@ -13,7 +13,6 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final, TypeVar
 
 from jrn_lightning.errors import JRNError
-from jrn_lightning.memory import keep_freed_memory
 from jrn_lightning.progress import Advance
 
 Job = TypeVar("Job")
@@ -104,7 +103,6 @@ def _begin(told: Any, stop: Any, threads: int) -> None:
     _told, _stop = told, stop
     # As many threads as there are processors would wait for each other.
     torch.set_num_threads(threads)
-    keep_freed_memory()
     # Ctrl-C goes to the whole group; only the parent acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()

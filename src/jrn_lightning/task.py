@@ -81,17 +81,6 @@ class JointRefinement(pl.LightningModule):
         self.test_statistics: dict[str, ImageStatistics] = {}
         self._forget()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """As of any module; Lightning notes the running hook 45 times a step, which is short-cut.
-
-        A text needs not be looked for among parameters, buffers and modules: that takes 36 µs of
-        a step of 10 ms.
-        """
-        if name == "_current_fx_name":
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
-
     # -- the network ---------------------------------------------------------------------------
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

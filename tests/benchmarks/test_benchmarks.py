@@ -32,7 +32,7 @@ def package_name(plain: str) -> str:
 @pytest.fixture
 def networks() -> tuple[PlainCat60, JRN]:
     torch.manual_seed(0)
-    ours = JRN({m: kind.channels for m, kind in modalities().items()}).double()
+    ours = JRN(modalities(), skip="none").double()
     plain = PlainCat60().double()
     state = ours.state_dict()
     plain.load_state_dict({name: state[package_name(name)] for name in plain.state_dict()})

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from jrn_lightning.models import JRN, HealthCheck, health_warnings
+from tests.kinds import kinds
 
 CHANNELS = {"depth": 1, "semantic": 5}
 FRAME = (32, 48)
@@ -26,7 +27,9 @@ def frames(count: int = 3) -> list[dict[str, Tensor]]:
 @pytest.fixture
 def network() -> JRN:
     torch.manual_seed(0)
-    return JRN(CHANNELS, fusion_channels=10, output_bias={"depth": torch.tensor([3.0])})
+    return JRN(
+        kinds(CHANNELS), fusion_channels=10, skip="none", output_bias={"depth": torch.tensor([3.0])}
+    )
 
 
 @torch.no_grad()
@@ -102,7 +105,9 @@ def test_a_channel_that_is_active_once_is_alive(network: JRN) -> None:
 
 @pytest.mark.parametrize("modality", CHANNELS)
 def test_an_output_that_stands_still_is_named(network: JRN, modality: str) -> None:
-    nn.init.zeros_(network.heads[modality].weight)
+    place = list(CHANNELS).index(modality)
+    for head in network.head.weight.split(list(CHANNELS.values()))[place : place + 1]:
+        nn.init.zeros_(head)
     (warning,) = health_warnings(network, frames())
     assert warning.startswith(f"output {modality} stands still")
 
@@ -118,7 +123,7 @@ def test_an_output_that_is_constant_in_each_frame_but_moves_is_no_constant(netwo
 
 def test_an_output_that_is_not_a_number_is_named(network: JRN) -> None:
     with torch.no_grad():
-        network.heads["depth"].bias.fill_(torch.nan)
+        network.head.bias[0] = torch.nan
     (warning,) = health_warnings(network, frames())
     assert warning.startswith("output depth stands still")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from torch.nn import functional as F
 
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities import Depth, Semantic
-from jrn_lightning.models import INITIALIZATIONS, JRN, OPERATIONS, is_loose
+from jrn_lightning.models import INITIALIZATIONS, OPERATIONS, is_loose
+from jrn_lightning.models import JRN as Network
+from tests.kinds import kinds
 
 CONF = Path(__file__).parents[2] / "conf" / "arch"
 PAPER = {"depth": 1, "semantic": 5}
@@ -23,6 +26,11 @@ THREE = {"depth": 1, "semantic": 5, "normals": 3}
 FIVE = ("cat60", "cat10", "cat5", "cat1", "sum60")
 
 Maps = dict[str, Tensor]
+
+
+def JRN(channels: Mapping[str, int], *arguments: Any, **options: Any) -> Network:
+    """The network over maps of so many channels, without a skip unless asked for."""
+    return Network(kinds(channels), *arguments, **{"skip": "none", **options})
 
 
 def maps(
@@ -74,12 +82,12 @@ def fused(operation: str, features: Sequence[Tensor], weights: Mapping[str, Tens
 
 
 def refined(
-    network: JRN,
+    network: Network,
     inputs: Maps,
     operation: str,
     scales: Sequence[int],
     projected: bool = False,
-    residual: bool = False,
+    skip: str = "none",
 ) -> Maps:
     """The reconstruction as it is told, with the weights of ``network``, in float64.
 
@@ -110,11 +118,23 @@ def refined(
         branches.append(convolved(joined, f"{name}.fuse").relu())
     size = branches[0].shape[-2:]
     large = [F.interpolate(b, size, mode="bilinear", align_corners=False) for b in branches]
+    small = {m: area(x, scales[0]) for m, x in inputs.items()}
+    if skip == "concatenate":
+        large += small.values()
     hidden = convolved(torch.cat(large, 1), "hidden").relu()
-    outputs = {m: convolved(hidden, f"heads.{m}") for m in inputs}
-    if residual:
-        outputs = {m: y + area(inputs[m], scales[0]) for m, y in outputs.items()}
+    widths = [x.shape[1] for x in inputs.values()]
+    outputs = dict(zip(inputs, convolved(hidden, "head").split(widths, 1), strict=True))
+    if skip == "add":
+        space = {"semantic": lambda p: p.clamp(min=1e-3).log()}
+        outputs = {m: y + space.get(m, lambda p: p)(small[m]) for m, y in outputs.items()}
     return outputs
+
+
+def filled(network: Network) -> Network:
+    """With a head that is not zero, as after some training."""
+    with torch.no_grad():
+        network.head.weight.normal_(std=0.1)
+    return network
 
 
 def assert_same(found: Maps, expected: Maps, *, rtol: float, atol: float) -> None:
@@ -136,9 +156,10 @@ def test_structure(channels: Mapping[str, int], operation: str) -> None:
 @pytest.mark.parametrize(
     ("options", "scales"),
     [
-        ({"residual": True}, (2, 4, 8)),
+        ({"skip": "add"}, (2, 4, 8)),
+        ({"skip": "concatenate"}, (2, 4, 8)),
         ({"fused_channels": 9}, (2, 4, 8)),
-        ({"fused_channels": 9, "residual": True, "hidden_channels": 11}, (2, 4, 8)),
+        ({"fused_channels": 9, "skip": "add", "hidden_channels": 11}, (2, 4, 8)),
         ({"stem_channels": 3, "stem_kernel": 5, "fusion_kernel": 1}, (2, 4, 8)),
         ({"hidden_kernel": 5, "head_kernel": 1}, (2, 4, 8)),
         ({"scales": [8, 2, 4]}, (2, 4, 8)),
@@ -151,7 +172,8 @@ def test_structure_with_other_arguments(
     options: dict[str, object], scales: tuple[int, ...]
 ) -> None:
     torch.manual_seed(0)
-    network = JRN(PAPER, fusion_channels=4, initialization="pytorch", **options).double()  # type: ignore[arg-type]
+    network = JRN(PAPER, fusion_channels=4, initialization="pytorch", **options).double()
+    filled(network)
     inputs = maps(PAPER, (24, 24))
     expected = refined(
         network,
@@ -159,7 +181,7 @@ def test_structure_with_other_arguments(
         "concatenation",
         scales,
         projected="fused_channels" in options,
-        residual="residual" in options,
+        skip=str(options.get("skip", "none")),
     )
     assert_same(network(inputs), expected, rtol=1e-10, atol=1e-12)
     assert network.output_scale == scales[0]
@@ -168,7 +190,7 @@ def test_structure_with_other_arguments(
 @pytest.mark.parametrize("name", FIVE)
 def test_variants_in_the_precision_in_which_they_are_trained(name: str) -> None:
     torch.manual_seed(0)
-    network = JRN(PAPER, **variant(name))  # type: ignore[arg-type]
+    network = JRN(PAPER, **variant(name))
     inputs = maps(PAPER, (32, 48), dtype=torch.float32)
     operation = str(variant(name)["operation"])
     with torch.no_grad():
@@ -198,12 +220,12 @@ def test_parameters_of_the_five(name: str, fused_width: int, width: int, total: 
     branch = conv(1, 20) + conv(5, 20) + conv(fused_width, width)
     by_hand = 3 * branch + conv(3 * width, 60) + conv(60, 1) + conv(60, 5)
     assert by_hand == total
-    assert parameters(JRN(PAPER, **variant(name))) == total  # type: ignore[arg-type]
+    assert parameters(JRN(PAPER, **variant(name))) == total
 
 
 def test_parameters_of_the_others() -> None:
     def of(**options: object) -> int:
-        return parameters(JRN(PAPER, fusion_channels=10, **options))  # type: ignore[arg-type]
+        return parameters(JRN(PAPER, fusion_channels=10, **options))
 
     as_sum = (
         3 * (conv(1, 20) + conv(5, 20) + conv(20, 10)) + conv(30, 60) + conv(60, 1) + conv(60, 5)
@@ -214,7 +236,8 @@ def test_parameters_of_the_others() -> None:
     projection = 3 * (40 * 12 + 12 + conv(12, 10) - conv(40, 10))
     assert of(fused_channels=12) == of() + projection
     assert of(fused_channels=40) == of()
-    assert of(residual=True) == of()
+    assert of(skip="add") == of()
+    assert of(skip="concatenate") == of() + 6 * 60 * 9
 
 
 def test_loose_and_coupled_are_the_papers() -> None:
@@ -228,7 +251,7 @@ def test_loose_and_coupled_are_the_papers() -> None:
 # -- initialisation --------------------------------------------------------------------------------
 
 
-def layers(network: JRN) -> dict[str, nn.Conv2d]:
+def layers(network: Network) -> dict[str, nn.Conv2d]:
     return {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d)}
 
 
@@ -259,9 +282,63 @@ def test_pytorchs_own_is_untouched() -> None:
 def test_the_heads_biases_are_set_on_demand() -> None:
     for how in INITIALIZATIONS:
         network = JRN(PAPER, initialization=how, output_bias={"depth": torch.tensor([2.5])})
-        biases = {m: network.heads[m].bias for m in PAPER}
-        assert biases["depth"].tolist() == [2.5]
-        assert bool(biases["semantic"].any()) == (how == "pytorch")
+        assert network.head.bias[:1].tolist() == [2.5]
+        assert bool(network.head.bias[1:].any()) == (how == "pytorch")
+
+
+# -- the skip --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("how", INITIALIZATIONS)
+def test_the_first_forward_pass_returns_the_input(name: str, how: str) -> None:
+    torch.manual_seed(0)
+    inputs = maps(PAPER, dtype=torch.float32)
+    inputs["semantic"] = inputs["semantic"].softmax(1)
+    network = JRN(PAPER, skip="add", initialization=how, **variant(name))
+    outputs = network(inputs)
+    for m, modality in kinds(PAPER).items():
+        expected = F.avg_pool2d(inputs[m], 2)
+        torch.testing.assert_close(modality.refined(outputs[m]), expected, rtol=1e-5, atol=1e-6)
+    sum(y.square().sum() for y in outputs.values()).backward()
+    assert network.head.weight.grad.abs().sum() > 0  # and it can learn
+
+
+def test_a_muted_input_adds_nothing_to_its_own_output() -> None:
+    network = JRN(PAPER, skip="add")
+    outputs = network(maps(PAPER, dtype=torch.float32), muted=PAPER)
+    assert not outputs["depth"].any()
+    torch.testing.assert_close(outputs["semantic"].softmax(1), torch.full((2, 5, 8, 12), 0.2))
+
+
+def test_a_step_of_training_makes_the_joint_loss_smaller_than_the_inputs() -> None:
+    """From the input on, each way: a small regression of what the skip is for."""
+    torch.manual_seed(0)
+    truth = torch.rand(1, 8, 12) * 3 + 1
+    label = (truth > 2.5).long()
+    inputs = {"depth": truth.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None] * 0.9}
+    odds = (
+        torch.randn(1, 5, 16, 24)
+        + 2
+        * F.one_hot(label, 5)
+        .movedim(-1, 1)
+        .float()[:, :, torch.arange(16) // 2][..., torch.arange(24) // 2]
+    )
+    inputs["semantic"] = odds.softmax(1)
+    network = JRN(PAPER, skip="add", fusion_channels=5)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    targets = {"depth": truth, "semantic": label}
+    losses = []
+    for _ in range(100):
+        outputs = network(inputs)
+        terms = [k.loss(outputs[m], targets[m], truth > 0) for m, k in kinds(PAPER).items()]
+        losses.append([float(x.detach()) for x in terms])
+        optimizer.zero_grad()
+        sum(terms).backward()
+        optimizer.step()
+    first, last = losses[0], losses[-1]
+    assert last[0] < 0.5 * first[0]
+    assert last[1] < 0.9 * first[1]
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -293,6 +370,7 @@ def test_a_frame_has_to_be_divisible_by_every_scale() -> None:
     [
         ({"operation": "magic"}, r"'magic'.*concatenation, sum, product, maximum, gate"),
         ({"initialization": "he"}, r"'he'.*xavier, gaussian, pytorch"),
+        ({"skip": "residual"}, r"'residual'.*none, add, concatenate"),
         ({"fusion_channels": 0}, r"fusion_channels is 0"),
         ({"stem_channels": -1}, r"stem_channels is -1"),
         ({"hidden_channels": 0}, r"hidden_channels is 0"),
@@ -305,7 +383,7 @@ def test_a_frame_has_to_be_divisible_by_every_scale() -> None:
 )
 def test_an_argument_out_of_its_range(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        JRN(PAPER, **options)  # type: ignore[arg-type]
+        JRN(PAPER, **options)
 
 
 def test_no_modality_at_all() -> None:
@@ -316,11 +394,15 @@ def test_no_modality_at_all() -> None:
 # -- use -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    ("operation", "skip"), [*((o, "add") for o in OPERATIONS), ("sum", "concatenate")]
+)
 @pytest.mark.parametrize("muted", [["depth"], ["semantic"], ["depth", "normals"]])
-def test_nothing_of_a_muted_input_reaches_an_output(operation: str, muted: list[str]) -> None:
+def test_nothing_of_a_muted_input_reaches_an_output(
+    operation: str, skip: str, muted: list[str]
+) -> None:
     torch.manual_seed(0)
-    network = JRN(THREE, operation, fusion_channels=5, residual=True)
+    network = filled(JRN(THREE, operation, fusion_channels=5, skip=skip))
     inputs = maps(THREE, dtype=torch.float32)
     by_hand = {m: torch.zeros_like(x) if m in muted else x for m, x in inputs.items()}
     expected = network(by_hand)
@@ -341,7 +423,7 @@ def test_muting_what_is_no_input_is_refused() -> None:
 
 def test_frames_of_a_batch_do_not_meet() -> None:
     torch.manual_seed(0)
-    network = JRN(PAPER, fusion_channels=6).double()
+    network = filled(JRN(PAPER, fusion_channels=6, skip="add")).double()
     together = maps(PAPER, batch=3)
     found = network(together)
     for i in range(3):
@@ -356,8 +438,8 @@ def test_the_joint_losss_gradient_is_its_slope(operation: str) -> None:
     torch.manual_seed(0)
     modalities = {"depth": Depth("depth"), "semantic": Semantic("semantic", list("abc"))}
     channels = {m: modality.channels for m, modality in modalities.items()}
-    network = JRN(
-        channels, operation, 2, stem_channels=2, hidden_channels=3, scales=[1, 2],
+    network = Network(
+        modalities, operation, 2, stem_channels=2, hidden_channels=3, scales=[1, 2], skip="none",
         initialization="pytorch", output_bias={"depth": torch.tensor([2.0])},
     ).double()  # fmt: skip
     inputs = maps(channels, (4, 6), batch=1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.models import (
@@ -22,6 +22,7 @@ from jrn_lightning.models import (
     mute,
     partners,
 )
+from tests.kinds import kinds
 
 CHANNELS = {"depth": 1, "semantic": 3, "normals": 2}
 FRAME = (16, 24)
@@ -72,7 +73,9 @@ def substitute(name: str, modality: str, index: Tensor) -> Tensor | None:
 @pytest.fixture(scope="module")
 def network() -> JRN:
     torch.manual_seed(0)
-    return JRN(CHANNELS, fusion_channels=6, residual=True).eval()
+    network = JRN(kinds(CHANNELS), fusion_channels=6).eval()
+    nn.init.normal_(network.head.weight, std=0.1)
+    return network
 
 
 @pytest.mark.parametrize("modality", CHANNELS)

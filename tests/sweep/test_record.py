@@ -32,8 +32,8 @@ def test_jobs_that_differ_by_what_is_swept_have_folders_of_their_own() -> None:
     assert job_folder("cat60", ["arch=cat60", *common], 0, []) == "cat60/seed0"
     swept = ["recipe.epochs"]
     assert job_folder("cat60", common, 2, swept) == "cat60,recipe.epochs=3/seed2"
-    named = job_folder("cat60", ["arch.fusion_channels=30", "+arch.residual=true"], 0, [])
-    assert named == "cat60,arch.fusion_channels=30,arch.residual=true/seed0"
+    named = job_folder("cat60", ["arch.fusion_channels=30", "+arch.skip=none"], 0, [])
+    assert named == "cat60,arch.fusion_channels=30,arch.skip=none/seed0"
 
 
 def test_a_control_has_a_folder_that_tells_what_it_never_sees() -> None:

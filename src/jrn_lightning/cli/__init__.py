@@ -13,7 +13,6 @@ import typer
 
 from jrn_lightning.cli import audit, cache, compare, influence, predict, report
 from jrn_lightning.errors import JRNError, no_place
-from jrn_lightning.memory import keep_freed_memory
 
 app = typer.Typer(
     name="jrn",
@@ -43,7 +42,6 @@ for _commands in (audit, cache, compare, influence, predict, report):
 
 def main() -> None:
     """Run the command line; a mistake of the user is one message and exit code 1."""
-    keep_freed_memory()
     try:
         app()
     except (JRNError, OSError) as error:

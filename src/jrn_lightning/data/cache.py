@@ -38,7 +38,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jrn_lightning import keys
-from jrn_lightning.data import chunks
 from jrn_lightning.data.format import (
     DTYPES,
     FORMAT,
@@ -248,7 +247,7 @@ class PredictionCache:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
         self._file: h5py.File | None = None
-        self._datasets: dict[str, tuple[h5py.Dataset, chunks.Reader | None]] = {}
+        self._datasets: dict[str, h5py.Dataset] = {}
         self._pid = os.getpid()
         try:
             with _damage(self.path, "the structure"):
@@ -302,7 +301,7 @@ class PredictionCache:
             self._file = _open(self.path)
         return self._file
 
-    def _dataset(self, name: str) -> tuple[h5py.Dataset, chunks.Reader | None]:
+    def _dataset(self, name: str) -> h5py.Dataset:
         if self._pid != os.getpid() or name not in self._datasets:
             reopened = self._file is None or self._pid != os.getpid()
             file = self._open()
@@ -311,15 +310,12 @@ class PredictionCache:
                 raise CacheError(
                     f"{self.path} was replaced by another cache while in use. Start again."
                 )
-            self._datasets[name] = file[name], chunks.reader(file[name])
+            self._datasets[name] = file[name]
         return self._datasets[name]
 
     def _read(self, name: str, rows: int | slice) -> NDArray[Any]:
         try:
-            dataset, read = self._dataset(name)
-            if read is not None and isinstance(rows, int):
-                return read(rows)
-            array: NDArray[Any] = dataset[rows]
+            array: NDArray[Any] = self._dataset(name)[rows]
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise CacheError(
                 f"{self.path}: dataset {name!r}, row {rows} cannot be read ({error}). {_REBUILD}"

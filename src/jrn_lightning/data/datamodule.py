@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,7 +33,7 @@ from jrn_lightning.models.muting import (
 
 log = logging.getLogger(__name__)
 
-Loader: TypeAlias = "DataLoader[Batch] | Batches"
+Loader: TypeAlias = "DataLoader[Batch]"
 
 
 class EpochShuffle(Sampler[int]):
@@ -75,28 +74,6 @@ class Share(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.positions)
-
-
-class Batches:
-    """Batches made one by one where they are asked for: a data loader without workers.
-
-    PyTorch's adds 30 µs to the 100 µs that making a small batch takes, of a training step of 10 ms.
-    """
-
-    def __init__(self, frames: CachedFrames, batch_size: int, sampler: Sampler[int]) -> None:
-        self.frames = frames
-        self.batch_size = batch_size
-        #: the trainer tells it the epoch, and looks for another one beside it
-        self.sampler = sampler
-        self.batch_sampler = None
-
-    def __len__(self) -> int:
-        return -(-len(self.sampler) // self.batch_size)  # type: ignore[arg-type]
-
-    def __iter__(self) -> Iterator[Batch]:
-        positions = iter(self.sampler)
-        while chosen := list(islice(positions, self.batch_size)):
-            yield self.frames.__getitems__(chosen)
 
 
 def split_by_scene(
@@ -334,15 +311,14 @@ class CacheDataModule(pl.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(self, frames: CachedFrames, sampler: Sampler[int], batch_size: int) -> Loader:
-        if frames.resident or not self.num_workers:
-            return Batches(frames, batch_size, sampler)
+        workers = 0 if frames.resident else self.num_workers
         return DataLoader(
             frames,
             batch_size=batch_size,
             sampler=sampler,
-            num_workers=self.num_workers,
+            num_workers=workers,
             collate_fn=_whole_batch,
-            persistent_workers=True,
+            persistent_workers=workers > 0,
         )
 
     def train_dataloader(self) -> Loader:

@@ -296,9 +296,7 @@ class Evaluator:
             for m, modality in self.modalities.items()
         }
 
-    def regions(
-        self, names: Sequence[str], size: tuple[int, int], device: torch.device
-    ) -> Regions:
+    def regions(self, names: Sequence[str], size: tuple[int, int], device: torch.device) -> Regions:
         """The crops ``names`` of frames of ``size`` (H, W) on ``device``, made once."""
         key = (tuple(names), size, device)
         if key not in self._regions:

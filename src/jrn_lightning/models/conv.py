@@ -1,118 +1,56 @@
-"""A same-size convolution that is fast on a CPU.
+"""The convolution over maps of several scales: every convolution of a refinement network.
 
-In bfloat16 oneDNN's kernels are fast. What is left to save is arithmetic and memory:
+Three quarters of a network's arithmetic is one layer, which convolves the branches of all scales,
+interpolated to the finest and concatenated. Interpolation and convolution are linear, so their
+order is free to choose. On a CPU, where arithmetic is what takes the time, the small maps are
+convolved *before* they are interpolated: ``polyphase([x, y, z], w, b)`` equals
+``conv2d(cat([x, up(y), up(z)]), w, b, padding=1)``, with ``up`` bilinear interpolation to the size
+of ``x``. The interpolated maps are never made, and their part of the convolution takes a half
+(factor 2) or a quarter (factor 4) of the multiplications:
 
-* maps of several scales, many channels each: the coarser ones are convolved before they are
-  interpolated (:mod:`~jrn_lightning.models.polyphase`);
-* layers with few outputs over one map (the heads) are run as one.
+* Along x, each of the f columns that come of one column of a small map is a combination of three
+  of its columns, with weights that follow from the kernel's: the polyphase form of a convolution
+  after interpolation. This mixes channels, as a matrix product over the columns' windows.
+* Along y, the three rows of the kernel mix channels before the interpolation, on the small map.
+  Interpolating, shifting and adding the three results is one banded matrix from rows to rows.
 
-In float32, which processors without bfloat16 units are left with, oneDNN takes three quarters of a
-training step for the direct 3 × 3 convolution of the concatenated branches, and a good part of the
-rest for layers with one to five channels on a side. Each kind of layer has its own path here:
-
-* many channels in and out: Winograd's convolution (:mod:`~jrn_lightning.models.winograd`);
-* few channels out (the heads): oneDNN's forward pass, both gradients as matrix products;
-* one channel in (a depth stem): a matrix product over the nine shifted maps;
-* where Winograd's convolution was compiled (:mod:`~jrn_lightning.models.native`), all by that.
-
-All of these give channels-last outputs. Small maps go to PyTorch's own kernels, in float32
-contiguous: there the fixed cost of a path outweighs what it saves. The values are those of
-``nn.Conv2d`` up to rounding.
+Both steps go band by band of rows, small enough to stay in the processor's cache. The backward
+pass is every step transposed; it takes the windows anew rather than keep them. On a GPU the maps
+are interpolated, concatenated and convolved, as they stand.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any, TypeGuard
+from functools import cached_property, lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jrn_lightning.models import native
-from jrn_lightning.models.polyphase import polyphase_conv2d, upsampling_factor
-from jrn_lightning.models.threads import parallel, parts
-from jrn_lightning.models.winograd import multiscale_conv2d
-
-#: fewest channels of every map, and out, for which Winograd's and the polyphase convolution were
-#: measured to win
+#: fewest channels of every map, and out, for which the polyphase form was measured to win
 WIDE = 32
-#: most channels out for which the gradients of a head are matrix products
-NARROW = 8
-#: fewest multiplications of a direct convolution, an image, for which Winograd's was measured to
-#: win. Plain over Winograd's time, forward and backward, with one and two threads (AVX2, on a
-#: machine with other work):
-#:
-#: ====================  ==============  ===========  ===========
-#: layer, pixels         multiplications one thread   two threads
-#: ====================  ==============  ===========  ===========
-#: 40 → 60,   15 × 20      6 million     0.5          0.25
-#: 40 → 60,   30 × 40     26 million     0.9          1.0
-#: 40 → 60,   60 × 80    104 million     0.8          1.0
-#: 40 → 60,   80 × 108   187 million     0.9          0.6
-#: 40 → 60,  120 × 160   415 million     1.3          1.0
-#: 180 → 60,  60 × 80    467 million     1.4          1.4
-#: 180 → 60, 120 × 160  1866 million     2.0          1.7
-#: ====================  ==============  ===========  ===========
-WORK = 300_000_000
-#: the same where Winograd's convolution was compiled, beside interpolation and concatenation
-#:
-#: ====================  ==============  ===========  ===========
-#: layer, pixels         multiplications one thread   two threads
-#: ====================  ==============  ===========  ===========
-#: 40 → 60,   15 × 20      6 million     0.7          0.4
-#: 40 → 60,   30 × 40     26 million     1.3          1.0
-#: 40 → 60,   60 × 80    104 million     2.1          1.1
-#: 40 → 60,  120 × 160   415 million     2.4          1.7
-#: 40 → 60,  240 × 320  1659 million     2.7          2.1
-#: 180 → 60,  60 × 80    467 million     2.9          1.5
-#: 180 → 60, 120 × 160  1866 million     3.3          2.7
-#: 180 → 60, 240 × 320  7465 million     3.4          3.2
-#: ====================  ==============  ===========  ===========
-COMPILED_WORK = 50_000_000
-#: the same for the polyphase convolution. Time of interpolation, concatenation and oneDNN's
-#: convolution in bfloat16 over its time, forward and backward (AVX-512 BF16):
-#:
-#: ================================  ===============  ==========  ===========
-#: maps at 1, 1/2, 1/4, pixels       multiplications  one thread  two threads
-#: ================================  ===============  ==========  ===========
-#: three of 60 → 60,   60 × 80        467 million     1.0         0.9
-#: three of 60 → 60,   80 × 108       840 million     1.1         1.0
-#: three of 32 → 60,  120 × 160       995 million     1.2         1.0
-#: three of 60 → 60,  120 × 160      1866 million     1.5         1.4
-#: three of 32 → 60,  240 × 320      3981 million     1.4         1.2
-#: three of 60 → 60,  240 × 320      7465 million     1.7         1.6
-#: ================================  ===============  ==========  ===========
-POLYPHASE_WORK = 400_000_000
-#: fewest pixels for which the paths of heads and stems are taken: a stem of one channel took two to
-#: three times PyTorch's time on 60 × 80 maps, and a head's channels-last gradient pays only beside
-#: other layers in that format
-PIXELS = 16_384
-#: pixels that are taken at a time where nine shifted copies of a map are made
-BAND = 4096
+#: fewest multiplications of the direct convolution, an image, for which it was: forward and
+#: backward in bfloat16 took 0.83 of PyTorch's time at 60 × 80 pixels (three maps of 60 channels,
+#: 467 million), 0.6 at 120 × 160 and 240 × 320; in float32 0.64 to 0.70
+WORK = 400_000_000
+#: rows of the result that are computed at a time
+BAND = 64
 
 
 class Conv2d(nn.Conv2d):
-    """A same-size convolution of stride 1: ``nn.Conv2d`` but for its speed.
+    """A same-size convolution of stride 1 over one map or several.
 
-    Given several maps, it convolves all of them, interpolated to the size of the first and
-    concatenated.
+    Several maps are convolved as if interpolated to the size of the first and concatenated. The
+    parameters, and but for rounding the values, are those of ``nn.Conv2d``.
 
     Args:
         in_channels: of all maps together.
         out_channels: of the result.
         kernel_size: odd.
         relu: rectify the result.
-
-    Attributes:
-        fast: whether the fast paths are taken, where they apply: on a CPU, kernel 3, not too
-            small a map, float32 or autocast to bfloat16. ``Conv2d.fast = False`` turns them off
-            for every layer.
     """
-
-    fast = True
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, relu: bool = False
@@ -123,209 +61,265 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
         """Convolve ``(B, C_in, H, W)``, or maps ``(B, C_i, h_i, w_i)``, to ``(B, C_out, H, W)``."""
         maps = [x] if isinstance(x, Tensor) else list(x)
-        fast = self.is_fast(maps)
-        size = maps[0].shape[-2:]
-        wide = self.out_channels >= WIDE and all(m.shape[1] >= WIDE for m in maps)
-        work = size.numel() * self.weight.numel()
-        if native.library() is None:
-            worth = wide and work >= WORK
+        if self.is_polyphase(maps):
+            output = polyphase(maps, self.weight, self.bias)
         else:
-            worth = work >= COMPILED_WORK if wide else size.numel() >= PIXELS
-        if fast and worth:
-            fitting = [m if _winograd_factor(m, size) else _interpolated(m, size) for m in maps]
-            return multiscale_conv2d(fitting, self.weight, self.bias, self.relu)
-        output = self._convolved(maps, fast, wide)
+            size = maps[0].shape[-2:]
+            whole = [m if m.shape[-2:] == size else _interpolated(m, size) for m in maps]
+            output = super().forward(torch.cat(whole, 1) if len(whole) > 1 else whole[0])
         return F.relu(output, inplace=True) if self.relu else output
 
-    def _convolved(self, maps: list[Tensor], fast: bool, wide: bool) -> Tensor:
-        """By one of the other ways."""
+    def is_polyphase(self, maps: Sequence[Tensor]) -> bool:
+        """Whether these maps are convolved before they are interpolated."""
         size = maps[0].shape[-2:]
-        work = size.numel() * self.weight.numel()
-        scales = len(maps) > 1 and all(upsampling_factor(m, size) > 1 for m in maps[1:])
-        if scales and wide and work >= POLYPHASE_WORK and self.is_fast_bfloat16(maps):
-            return polyphase_conv2d(maps, self.weight, self.bias)
-        maps = [m if m.shape[-2:] == size else _interpolated(m, size) for m in maps]
-        joined = torch.cat(maps, 1) if len(maps) > 1 else maps[0]
-        large = not wide and size.numel() >= PIXELS
-        if fast and large and (self.out_channels <= NARROW or self.in_channels == 1):
-            path = _FewOutputs if self.out_channels <= NARROW else _OneInput
-            output = path.apply(joined, self.weight, self.bias)  # type: ignore[no-untyped-call]
-            assert isinstance(output, Tensor)
-            return output
-        if fast:
-            # Whatever the format that it comes in: a small layer's weight gradient is slow in
-            # channels-last, which PyTorch would choose if only its input had it.
-            chosen = torch.channels_last if large else torch.contiguous_format
-            joined = joined.contiguous(memory_format=chosen)
-        return super().forward(joined)
-
-    def is_fast(self, maps: Sequence[Tensor]) -> bool:
-        """Whether these inputs may take a float32 path, if they are large enough for it."""
         return (
-            self.fast
+            len(maps) > 1
             and self.kernel_size == (3, 3)
-            and all(m.device.type == "cpu" and m.dtype == torch.float32 for m in maps)
-            and self.weight.dtype == torch.float32
-            and not torch.is_autocast_enabled("cpu")
+            and min(self.out_channels, *(m.shape[1] for m in maps)) >= WIDE
+            and size.numel() * self.weight.numel() >= WORK
+            and len({m.dtype for m in maps}) == 1
+            and all(m.device.type == "cpu" for m in maps)
+            and all(upsampling_factor(m, size) > 1 for m in maps[1:])
         )
-
-    def is_fast_bfloat16(self, maps: Sequence[Tensor]) -> bool:
-        """Whether these inputs may take a bfloat16 path, if they are large enough for it."""
-        return (
-            self.fast
-            and self.kernel_size == (3, 3)
-            and all(m.device.type == "cpu" and m.dtype == torch.bfloat16 for m in maps)
-            and torch.is_autocast_enabled("cpu")
-            and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        )
-
-
-def convolve_all(layers: nn.ModuleDict, x: Tensor) -> dict[str, Tensor]:
-    """What each of several layers makes of the same ``(B, C, H, W)``.
-
-    Layers with few outputs and no hooks (heads) are run as one, so that ``x`` is read and its
-    gradient written once.
-    """
-    heads = [layer for layer in layers.values() if _can_join(layer, x)]
-    widths = [head.out_channels for head in heads]
-    if len(heads) < len(layers) or sum(widths) > NARROW:
-        return {name: layer(x) for name, layer in layers.items()}
-    weight = torch.cat([head.weight for head in heads])
-    bias = torch.cat([head.bias for head in heads if head.bias is not None])
-    if x.dtype == torch.bfloat16:
-        output = F.conv2d(x, weight, bias, padding=1)
-    elif x.shape[-2:].numel() < PIXELS:
-        output = F.conv2d(x.contiguous(), weight, bias, padding=1)
-    elif native.library() is not None:
-        output = multiscale_conv2d([x], weight, bias)
-    else:
-        output = _FewOutputs.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-    assert isinstance(output, Tensor)
-    return dict(zip(layers, torch.split(output, widths, 1), strict=True))
-
-
-def _can_join(layer: nn.Module, x: Tensor) -> TypeGuard[Conv2d]:
-    return (
-        isinstance(layer, Conv2d)
-        and layer.bias is not None
-        and (layer.is_fast([x]) or layer.is_fast_bfloat16([x]))
-        and not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
-    )
 
 
 def _interpolated(x: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
-def _winograd_factor(x: Tensor, size: torch.Size) -> int:
-    """The factor 1, 2 or 4 from the size of a map to ``size``; 0 where Winograd's needs another."""
-    f = upsampling_factor(x, size)
-    return f if f == 1 or (f in (2, 4) and all(t % 4 == 0 for t in size)) else 0
+def polyphase(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve maps of several sizes as if interpolated to the first's and concatenated.
+
+    Args:
+        maps: ``(B, C_i, H / f_i, W / f_i)`` of one dtype, the first with f = 1, the others with a
+            whole f of at least 2.
+        weight: ``(C_out, sum of C_i, 3, 3)``, in the maps' dtype or a finer one.
+        bias: ``(C_out,)`` or None.
+
+    Returns:
+        ``(B, C_out, H, W)`` in the maps' dtype, channels-last.
+    """
+    # The kernel's combinations are made in its own precision, and rounded once.
+    with torch.autocast(weight.device.type, enabled=False):
+        output = _PolyphaseConv2d.apply(weight, bias, *maps)  # type: ignore[no-untyped-call]
+    assert isinstance(output, Tensor)
+    return output
 
 
-def _rows(start: int, stop: int, width: int) -> Iterator[tuple[int, int]]:
-    step = max(1, BAND // width)
-    for row in range(start, stop, step):
-        yield row, min(row + step, stop)
+def upsampling_factor(x: Tensor, size: torch.Size) -> int:
+    """The whole factor from the size of a map to ``size``, 1 if they agree; 0 if there is none."""
+    f = size[0] // x.shape[-2]
+    return f if all(s * f == t for s, t in zip(x.shape[-2:], size, strict=True)) else 0
 
 
-def _shifted(padded: Tensor, rows: int) -> Tensor:
-    """``(C, rows + 2, W + 2)`` as its nine shifted maps ``(3, 3, C, rows, W)``, a view."""
-    c, y, x = padded.stride()
-    shape = (3, 3, padded.shape[0], rows, padded.shape[2] - 2)
-    return padded.as_strided(shape, (y, x, c, y, x), padded.storage_offset())
+@lru_cache(maxsize=64)
+def interpolated_taps(n: int, f: int) -> Tensor:
+    """``(n f, 3, n)``: along one axis, each tap of the kernel after interpolation by f."""
+    identity = torch.eye(n, dtype=torch.float64)[None]
+    up = F.interpolate(identity, scale_factor=f, mode="linear", align_corners=False)[0].t()
+    padded = F.pad(up, (0, 0, 1, 1))
+    return torch.stack([padded[k : k + n * f] for k in range(3)], 1)
 
 
-class _FewOutputs(torch.autograd.Function):
-    """With nine shifted maps of the output's gradient, both gradients are matrix products."""
+@lru_cache(maxsize=64)
+def _phases(f: int) -> Tensor:
+    """``(f, 3, 3)``: phase × tap × neighbour (−1, 0, 1) of a column of the small map."""
+    n = 5
+    inner = interpolated_taps(n, f).view(n, f, 3, n)[n // 2]
+    return inner[:, :, n // 2 - 1 : n // 2 + 2]
 
+
+@lru_cache(maxsize=1024)
+def _rows(
+    n: int, f: int, first: int, end: int, start: int, stop: int, dtype: torch.dtype
+) -> Tensor:
+    """``(end − first, 3 (stop − start))``: rows of a small map, by tap, to rows of the result."""
+    return interpolated_taps(n, f)[first:end, :, start:stop].reshape(end - first, -1).to(dtype)
+
+
+def _bands(n: int, step: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n, step):
+        yield start, min(start + step, n)
+
+
+def _spread(weight: Tensor, f: int) -> Tensor:
+    """``(C_out, C, 3, 3)`` to ``(3, 3 C, f C_out)``: the kernel's row × windows × phases."""
+    spread = torch.einsum("pjd,ocij->idcpo", _phases(f).to(weight.dtype), weight)
+    return spread.reshape(3, 3 * weight.shape[1], f * weight.shape[0])
+
+
+def _gathered(spread: Tensor, f: int) -> Tensor:
+    """The transpose of :func:`_spread`."""
+    parted = spread.unflatten(2, (f, -1)).unflatten(1, (3, -1))
+    return torch.einsum("pjd,idcpo->ocij", _phases(f).to(spread.dtype), parted)
+
+
+def _outer(weight: Tensor) -> Tensor:
+    """``(C_out, C, 3, 3)`` to ``(3, 2, C, C_out)``: the kernel's row × its outer columns."""
+    return weight[..., ::2].permute(2, 3, 1, 0)
+
+
+class _Image:
+    """A small map of one image, to be convolved along x.
+
+    It goes on beyond its edges as interpolation has it, with the value at the edge. The
+    convolution has zeros there, so what its outer taps see of the edge is taken off again.
+
+    Args:
+        x: ``(h, w, C)``.
+        weight: ``(C_out, C, 3, 3)``.
+        f: the factor.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor, f: int) -> None:
+        self.f = f
+        self.h, self.w, channels = x.shape
+        #: ``(3, 3 C, f C_out)`` and ``(3, 2, C, C_out)``
+        self.weights, self.outer = _spread(weight, f).to(x.dtype), _outer(weight).to(x.dtype)
+        padded = torch.cat([x[:, :1], x, x[:, -1:]], 1)
+        row, column, _ = padded.stride()
+        windows = padded.as_strided((self.h, self.w, 3 * channels), (row, column, 1))
+        #: ``(h, w, 3 C)``: each column with its neighbours
+        self.windows = windows.contiguous()
+        #: ``(2, h, C)``
+        self.edges = torch.stack([x[:, 0], x[:, -1]])
+
+    def rows_near(self, first: int, end: int) -> tuple[int, int]:
+        """Rows of the map that reach rows ``first`` to ``end`` of the result."""
+        return max(0, first // self.f - 1), min(self.h, -(-end // self.f) + 1)
+
+    def rows_reached(self, start: int, stop: int) -> tuple[int, int]:
+        """Rows of the result that rows ``start`` to ``stop`` of the map reach."""
+        return max(0, start - 1) * self.f, min(self.h, stop + 1) * self.f
+
+    @cached_property
+    def beyond(self) -> Tensor:
+        """``(3, h, 2, C_out)``: what the outer taps see beyond the two edges."""
+        return (self.edges @ self.outer).transpose(1, 2)
+
+    def mix(self, start: int, stop: int, into: Tensor) -> None:
+        """Convolve rows along x: ``into`` is ``(3, rows, W, C_out)``, by the kernel's row."""
+        windows = self.windows[start:stop].flatten(0, 1)
+        for k in range(3):
+            torch.mm(windows, self.weights[k], out=into[k].view(len(windows), -1))
+        for edge, column in enumerate((0, -1)):
+            into[:, :, column] -= self.beyond[:, start:stop, edge]
+
+    def gradients(self, bands: Iterator[tuple[int, int, Tensor]]) -> tuple[Tensor, Tensor]:
+        """The transpose of :meth:`mix`.
+
+        Args:
+            bands: first row, end row, and the gradient ``(3, rows, W, C_out)`` of what ``mix`` made
+                of them.
+
+        Returns:
+            Gradients ``(h, w, C)`` of the map and ``(C_out, C, 3, 3)`` of the weight, the latter in
+            float32 or finer.
+        """
+        finer = torch.promote_types(self.windows.dtype, torch.float32)
+        grad_windows = torch.empty_like(self.windows)
+        grad_weights = torch.zeros_like(self.weights, dtype=finer)
+        grad_beyond = self.outer.new_empty(3, 2, self.h, self.outer.shape[3])
+        for start, stop, mixed in bands:
+            windows, into = (x[start:stop].flatten(0, 1) for x in (self.windows, grad_windows))
+            for k in range(3):
+                g = mixed[k].view(len(windows), -1)
+                torch.addmm(into, g, self.weights[k].t(), beta=min(k, 1), out=into)
+                grad_weights[k] += windows.t() @ g
+            for edge, column in enumerate((0, -1)):
+                grad_beyond[:, edge, start:stop] = mixed[:, :, column]
+        left, middle, right = grad_windows.unflatten(2, (3, -1)).unbind(2)
+        grad_x = middle.clone()
+        grad_x[:, :-1] += left[:, 1:]
+        grad_x[:, 1:] += right[:, :-1]
+        first, last = (grad_beyond @ self.outer.mT).sum(0)
+        grad_x[:, 0] += left[:, 0] - first
+        grad_x[:, -1] += right[:, -1] - last
+        grad_weight = _gathered(grad_weights, self.f)
+        _outer(grad_weight).sub_(self.edges.mT @ grad_beyond)
+        return grad_x, grad_weight
+
+
+def _pixels(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1).contiguous()
+
+
+class _PolyphaseConv2d(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        x = x.contiguous(memory_format=torch.channels_last)
-        return F.conv2d(x, weight, bias, padding=1)
+    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, *maps: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, *maps)
+        finest, *small = maps
+        dtype, size = finest.dtype, finest.shape[-2:]
+        own, *others = weight.split([m.shape[1] for m in maps], 1)
+        output = F.conv2d(
+            finest.contiguous(memory_format=torch.channels_last),
+            own.to(dtype),
+            None if bias is None else bias.to(dtype),
+            padding=1,
+        ).contiguous(memory_format=torch.channels_last)
+        factors = [upsampling_factor(m, size) for m in small]
+        last = output.permute(0, 2, 3, 1)
+        for b, pixels in enumerate(zip(*map(_pixels, small), strict=True)):
+            images = [_Image(*given) for given in zip(pixels, others, factors, strict=True)]
+            for first, end in _bands(size[0], BAND):
+                rows = [image.rows_near(first, end) for image in images]
+                heights = [3 * (stop - start) for start, stop in rows]
+                mixed = finest.new_empty(sum(heights), size[1] * weight.shape[0])
+                to_rows = []
+                for image, near, block in zip(images, rows, mixed.split(heights), strict=True):
+                    image.mix(*near, block.view(3, near[1] - near[0], size[1], -1))
+                    to_rows.append(_rows(image.h, image.f, first, end, *near, dtype))
+                into = last[b, first:end].view(end - first, -1)
+                torch.addmm(into, torch.cat(to_rows, 1), mixed, out=into)
+        return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        need_x, need_weight, need_bias = ctx.needs_input_grad
-        batch, c_in, height, width = x.shape
-        c_out = weight.shape[0]
-        flipped = weight.flip(2, 3).permute(2, 3, 0, 1).reshape(9 * c_out, c_in)
-        pixels = x.permute(0, 2, 3, 1).contiguous()
-        padded = F.pad(gradients[0].contiguous(), (1, 1, 1, 1))
-        grad_x = torch.empty_like(pixels) if need_x else None
-
-        def part(b: int, first: int, end: int) -> Tensor:
-            taps = torch.zeros_like(flipped)
-            for start, stop in _rows(first, end, width):
-                shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
-                columns = shifted.reshape(9 * c_out, -1)
-                if grad_x is not None:
-                    into = grad_x[b, start:stop].view(-1, c_in)
-                    torch.mm(columns.t(), flipped, out=into)
-                if need_weight:
-                    taps.addmm_(columns, pixels[b, start:stop].view(-1, c_in))
-            return taps
-
-        done = parallel([partial(part, *p) for p in parts(batch, height)])
-        grad_weight = None
-        if need_weight:
-            taps = functools.reduce(torch.add, done).view(3, 3, c_out, c_in)
-            grad_weight = taps.permute(2, 3, 0, 1).flip(2, 3).contiguous()
+        weight, finest, *small = ctx.saved_tensors
+        need_weight, need_bias, need_finest, *need_small = ctx.needs_input_grad
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        own, *others = weight.split([m.shape[1] for m in (finest, *small)], 1)
+        grad_finest, grad_own, grad_bias = torch.ops.aten.convolution_backward(
+            gradient,
+            finest.contiguous(memory_format=torch.channels_last),
+            own.to(finest.dtype),
+            [weight.shape[0]],
+            [1, 1],
+            [1, 1],
+            [1, 1],
+            False,
+            [0, 0],
+            1,
+            [need_finest, need_weight, need_bias],
+        )
+        grad_maps, grad_weights = [grad_finest], [grad_own]
+        for x, w in zip(small, others, strict=True):
+            grad_map, grad_spread = _backward(x, w, gradient)
+            grad_maps.append(grad_map)
+            grad_weights.append(grad_spread)
+        needed = zip(grad_maps, (need_finest, *need_small), strict=True)
         return (
-            None if grad_x is None else grad_x.permute(0, 3, 1, 2),
-            grad_weight,
-            gradients[0].sum((0, 2, 3)) if need_bias else None,
+            torch.cat([g.to(weight.dtype) for g in grad_weights], 1) if need_weight else None,
+            grad_bias if need_bias else None,
+            *(g if need else None for g, need in needed),
         )
 
 
-class _OneInput(torch.autograd.Function):
-    """With nine shifted maps of the input, output and weight gradient are matrix products."""
+def _backward(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of a small map and of its part of the weight, from the result's."""
+    size, last = gradient.shape[-2:], gradient.permute(0, 2, 3, 1)
+    f = upsampling_factor(x, size)
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        batch, _, height, width = x.shape
-        taps = weight.view(-1, 9).t()
-        padded = F.pad(x, (1, 1, 1, 1))
-        shape = (batch, weight.shape[0], height, width)
-        result = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
-        last = result.permute(0, 2, 3, 1)
+    def bands(b: int, image: _Image) -> Iterator[tuple[int, int, Tensor]]:
+        for start, stop in _bands(image.h, max(1, BAND // f)):
+            first, end = image.rows_reached(start, stop)
+            to_rows = _rows(image.h, f, first, end, start, stop, x.dtype)
+            mixed = to_rows.t() @ last[b, first:end].flatten(1)
+            yield start, stop, mixed.view(3, stop - start, size[1], -1)
 
-        def part(b: int, first: int, end: int) -> None:
-            for start, stop in _rows(first, end, width):
-                shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
-                columns = shifted.reshape(9, -1).t()
-                into = last[b, start:stop].view(-1, weight.shape[0])
-                if bias is None:
-                    torch.mm(columns, taps, out=into)
-                else:
-                    torch.addmm(bias, columns, taps, out=into)
-
-        parallel([partial(part, *p) for p in parts(batch, height)])
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        need_x, need_weight, need_bias = ctx.needs_input_grad
-        batch, _, height, width = x.shape
-        grad_x: Tensor | None = None
-        grad_weight: Tensor | None = None
-        g = gradients[0].permute(0, 2, 3, 1).contiguous()
-        padded = F.pad(x, (1, 1, 1, 1))
-
-        def part(b: int, first: int, end: int) -> Tensor:
-            taps: Tensor = weight.new_zeros(9, weight.shape[0])
-            for start, stop in _rows(first, end, width):
-                shifted = _shifted(padded[b, :, start : stop + 2], stop - start)
-                taps.addmm_(shifted.reshape(9, -1), g[b, start:stop].view(-1, g.shape[3]))
-            return taps
-
-        if need_x:
-            grad_x = F.conv_transpose2d(gradients[0], weight, padding=1)
-        if need_weight:
-            done = parallel([partial(part, *p) for p in parts(batch, height)])
-            grad_weight = functools.reduce(torch.add, done).t().reshape(weight.shape)
-        return grad_x, grad_weight, g.sum((0, 1, 2)) if need_bias else None
+    found = []
+    for b, pixels in enumerate(_pixels(x)):
+        image = _Image(pixels, weight, f)
+        found.append(image.gradients(bands(b, image)))
+    grad_maps, grad_weights = zip(*found, strict=True)
+    return torch.stack(grad_maps).permute(0, 3, 1, 2), torch.stack(grad_weights).sum(0)

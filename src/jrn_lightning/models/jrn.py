@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities import Modality
-from jrn_lightning.models.conv import Conv2d, convolve_all
+from jrn_lightning.models.conv import Conv2d
 from jrn_lightning.models.fusion import fusion
 from jrn_lightning.models.muting import mute
 
@@ -170,9 +170,8 @@ class JRN(nn.Module):
         if skip == CONCATENATE:
             width += sum(channels.values())
         self.hidden = Conv2d(width, hidden_channels, hidden_kernel, relu=True)
-        self.heads = nn.ModuleDict(
-            {m: Conv2d(hidden_channels, c, head_kernel) for m, c in channels.items()}
-        )
+        #: one layer for all outputs, in the order of the modalities: the hidden map is read once
+        self.head = Conv2d(hidden_channels, sum(channels.values()), head_kernel)
         self._initialize(initialization, output_bias or {})
 
     def _initialize(self, how: str, output_bias: Mapping[str, Tensor]) -> None:
@@ -188,14 +187,19 @@ class JRN(nn.Module):
                     nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for m, head in self.heads.items():
-            assert isinstance(head, nn.Conv2d) and head.bias is not None
-            if self.skip == ADD:  # nothing is changed at first
-                nn.init.zeros_(head.weight)
-                nn.init.zeros_(head.bias)
-            if m in output_bias:
-                with torch.no_grad():
-                    head.bias.copy_(output_bias[m])
+        assert self.head.bias is not None
+        if self.skip == ADD:  # nothing is changed at first
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
+        with torch.no_grad():
+            for m, bias in self._by_modality(self.head.bias, 0).items():
+                if m in output_bias:
+                    bias.copy_(output_bias[m])
+
+    def _by_modality(self, joined: Tensor, dim: int) -> dict[str, Tensor]:
+        """Views of each modality's channels of ``joined``."""
+        widths = [modality.channels for modality in self.modalities.values()]
+        return dict(zip(self.modalities, joined.split(widths, dim), strict=True))
 
     @property
     def output_scale(self) -> int:
@@ -243,7 +247,7 @@ class JRN(nn.Module):
         if self.skip == CONCATENATE:
             features.extend(first.values())
         hidden = self.hidden(features)  # interpolates and concatenates
-        outputs = convolve_all(self.heads, hidden)
+        outputs = self._by_modality(self.head(hidden), 1)
         if self.skip == ADD:
             outputs = {m: y + self.modalities[m].to_output(first[m]) for m, y in outputs.items()}
         return outputs

@@ -32,7 +32,6 @@ from jrn_lightning.evaluation import POOLINGS, Evaluator, StatisticsTable, fitti
 from jrn_lightning.evaluation.evaluator import MAIN, Part
 from jrn_lightning.influence import summarize
 from jrn_lightning.keys import TEST
-from jrn_lightning.memory import keep_freed_memory
 from jrn_lightning.modalities import Modality, import_plugins
 from jrn_lightning.models import ADD, JRN, Noise, OtherImage, is_loose
 from jrn_lightning.refine import load_network
@@ -266,7 +265,6 @@ class _Job:
         """Train, test, summarise."""
         cfg = self.cfg
         accelerator = _accelerator(cfg.trainer.accelerator)
-        keep_freed_memory()
         if cfg.trainer.threads:
             torch.set_num_threads(cfg.trainer.threads)
         bfloat16 = use_bfloat16(cfg.trainer.precision.name, accelerator)
