@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from jrn_lightning.sweep.main import check_arguments, prepare, run
+from jrn_lightning.training.main import check_arguments, prepare, run
 
 prepare()
 

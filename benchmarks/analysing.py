@@ -45,9 +45,9 @@ def rows(options: Options) -> list[Row]:
 
 def analyse_sweep(folder: Path, parts: tuple[str, ...] | None) -> tuple[float, float]:
     """Seconds from records to findings, and the process's peak memory in bytes."""
-    from jrn_lightning.report.summary import summarize
-    from jrn_lightning.sweep.analysis import analyse
-    from jrn_lightning.sweep.collect import collect
+    from jrn_lightning.analysis.analyse import analyse
+    from jrn_lightning.analysis.collect import collect
+    from jrn_lightning.analysis.summary import summarize
 
     start = perf_counter()
     comparison = collect(folder)

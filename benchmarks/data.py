@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from jrn_lightning import keys
-from jrn_lightning.data.cache import CacheWriter, PredictionSpec, Provenance
-from jrn_lightning.data.grid import Grid
+from jrn_lightning.cache import CacheWriter, PredictionSpec, Provenance
+from jrn_lightning.cache.grid import Grid
 from jrn_lightning.modalities import Depth, Modality, Semantic
 
 CLASSES = ("Ground", "Vertical", "Ceiling", "Furniture", "Object")

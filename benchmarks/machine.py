@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import interleave
-from jrn_lightning.sweep.job import use_bfloat16
+from jrn_lightning.training.job import use_bfloat16
 
 
 @dataclass(frozen=True)

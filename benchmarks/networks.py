@@ -11,7 +11,7 @@ from benchmarks.data import modalities
 from benchmarks.options import Options
 from benchmarks.plain import PlainCat60, plain_loss
 from jrn_lightning.keys import Batch
-from jrn_lightning.models import JRN
+from jrn_lightning.networks import JRN
 
 # Speed does not depend on it, and with this one random data does not drive weights to infinity.
 LEARNING_RATE = 1e-6

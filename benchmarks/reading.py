@@ -16,8 +16,8 @@ from benchmarks.data import write_cache
 from benchmarks.options import Options
 from benchmarks.timing import Row, interleave, pretty, ratio
 from jrn_lightning import keys
-from jrn_lightning.data.cache import PredictionCache
-from jrn_lightning.data.datamodule import CacheDataModule
+from jrn_lightning.cache import PredictionCache
+from jrn_lightning.cache.datamodule import CacheDataModule
 
 
 def rows(options: Options) -> list[Row]:

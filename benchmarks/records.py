@@ -24,7 +24,7 @@ from jrn_lightning.evaluation.evaluator import (
 from jrn_lightning.influence import summarize
 from jrn_lightning.keys import JOINT, UNTOUCHED, muted
 from jrn_lightning.modalities import Semantic
-from jrn_lightning.sweep.record import FORMAT, RESULTS, VERSION, Status, save_tables, write_json
+from jrn_lightning.records.record import FORMAT, RESULTS, VERSION, Status, save_tables, write_json
 
 ARCHITECTURES = ("cat60", "sum60", "cat10", "cat5", "cat1")
 LOOSE = ("cat60", "cat10")

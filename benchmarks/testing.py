@@ -10,9 +10,9 @@ from benchmarks.networks import bare_forward, network, plain_forward
 from benchmarks.options import Options
 from benchmarks.timing import Row, interleave, ratio
 from benchmarks.training import trainer
-from jrn_lightning.data.datamodule import CacheDataModule
+from jrn_lightning.cache.datamodule import CacheDataModule
 from jrn_lightning.evaluation import Evaluator
-from jrn_lightning.task import JointRefinement
+from jrn_lightning.training.task import JointRefinement
 
 PASS, BARE, PLAIN = "test pass", "bare forward passes", "plain float32 forward passes"
 STRATA = "test pass with strata"

@@ -18,8 +18,8 @@ from benchmarks.data import write_cache
 from benchmarks.networks import CLIP_NORM, LEARNING_RATE, bare_step, network, plain_step
 from benchmarks.options import Options
 from benchmarks.timing import Row, Times, finish, pretty, ratio, seconds
-from jrn_lightning.data.datamodule import CacheDataModule
-from jrn_lightning.task import JointRefinement
+from jrn_lightning.cache.datamodule import CacheDataModule
+from jrn_lightning.training.task import JointRefinement
 
 LIGHTNING, BARE, PLAIN = "Lightning", "bare loop", "plain loop"
 FLOAT32 = "bare loop in float32"

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jrn_lightning import keys
-from jrn_lightning.data.cache import CacheWriter, PredictionSpec, Provenance
-from jrn_lightning.data.grid import Grid
+from jrn_lightning.cache import CacheWriter, PredictionSpec, Provenance
+from jrn_lightning.cache.grid import Grid
 from jrn_lightning.modalities import Depth, Semantic
 
 CLASSES = ("Ground", "Vertical", "Ceiling", "Furniture", "Object")

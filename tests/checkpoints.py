@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from jrn_lightning.data.cache import PredictionCache
-from jrn_lightning.models import JRN
-from jrn_lightning.task import JointRefinement
+from jrn_lightning.cache import PredictionCache
+from jrn_lightning.networks import JRN
+from jrn_lightning.training.task import JointRefinement
 
 
 def task_for(cache: Path, frame: tuple[int, int] = (48, 64), **arguments: Any) -> JointRefinement:

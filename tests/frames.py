@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from jrn_lightning import keys
-from jrn_lightning.data.frames import Frame
+from jrn_lightning.importers.frames import Frame
 from jrn_lightning.modalities import Modality
-from jrn_lightning.single_task.settings import SingleTaskSettings
+from jrn_lightning.predictors.settings import SingleTaskSettings
 from tests.caches import _render, _room, modalities
 
 TINY = {"width": 8, "stride": 4, "epochs": 2, "batch_size": 4, "folds": 2, "mirror": False}

@@ -10,8 +10,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from jrn_lightning.sweep.job import run_job
-from jrn_lightning.sweep.main import prepare
+from jrn_lightning.training.job import run_job
+from jrn_lightning.training.main import prepare
 
 ROOT = Path(__file__).parents[1]
 # One precision on every machine: what a processor does well differs.

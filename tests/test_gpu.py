@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jrn_lightning.sweep import record
+from jrn_lightning.records import record
 from tests.jobs import job
 
 pytestmark = [
@@ -30,7 +30,7 @@ def test_bfloat16_is_chosen_and_agrees_with_the_cpu(small_cache: Path, tmp_path:
 def test_frames_live_on_the_device(small_cache: Path) -> None:
     import pytorch_lightning as pl
 
-    from jrn_lightning.data.datamodule import CacheDataModule
+    from jrn_lightning.cache.datamodule import CacheDataModule
 
     data = CacheDataModule(small_cache)
     data.trainer = pl.Trainer(accelerator="gpu", devices=1, logger=False)

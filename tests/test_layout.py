@@ -17,12 +17,30 @@ SRC = ROOT / "src"
 PACKAGE = "jrn_lightning"
 
 # These know nothing of how a run is driven or logged.
-PURE = ("modalities", "models", "evaluation", "influence", "report", "measure")
+PURE = ("modalities", "networks", "evaluation", "influence", "report")
 PURE_BUT = (f"{PACKAGE}.report.wandb", f"{PACKAGE}.report.workspace")
 DRIVERS = {"pytorch_lightning", "lightning", "hydra", "wandb"}
 
 # These work for any number of modalities, whatever they are called.
-GENERAL = ("models", "task", "influence", "measure")
+GENERAL = ("networks", "training.task", "influence", "evaluation.measure")
+
+# Each room imports itself, those before it, and the loose files.
+LOOSE = ("errors", "files", "keys", "progress")
+ORDER = (
+    "modalities",
+    "influence",
+    "networks",
+    "cache",
+    "evaluation",
+    "importers",
+    "rooms",
+    "predictors",
+    "records",
+    "analysis",
+    "report",
+    "training",
+    "cli",
+)
 MODALITY_WORDS = {"depth", "depths", "semantic", "semantics"}
 
 
@@ -91,6 +109,25 @@ def closure(module: str) -> dict[str, str]:
     return found
 
 
+def room(module: str) -> str:
+    """The folder or loose file of a module of the package."""
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != PACKAGE])
+def test_each_room_imports_only_those_before_it(module: str) -> None:
+    allowed = (
+        {*LOOSE} if room(module) in LOOSE else {*LOOSE, *ORDER[: ORDER.index(room(module)) + 1]}
+    )
+    # The names that the package itself offers stand for evaluation.measure.
+    named = {
+        room(name)
+        for name in imported(module)
+        if name.startswith(f"{PACKAGE}.") and name in MODULES
+    }
+    assert named <= allowed, f"{module} imports {named - allowed}"
+
+
 def pure_modules() -> list[str]:
     return [m for part in PURE for m in inside(part) if m not in PURE_BUT]
 
@@ -101,7 +138,7 @@ def test_the_parts_that_the_rules_are_about_exist() -> None:
 
 
 @pytest.mark.parametrize("module", pure_modules())
-def test_imports_point_one_way(module: str) -> None:
+def test_no_driver_is_imported(module: str) -> None:
     named = {name.partition(".")[0] for name in imported(module)} & DRIVERS
     assert not named, f"{module} imports {named}"
     through = {name: by for name, by in closure(module).items() if name in DRIVERS}

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from jrn_lightning.errors import JRNError
-from jrn_lightning.processes import side_by_side
-from jrn_lightning.progress import Advance
+from jrn_lightning.progress import Advance, side_by_side
 
 Job = tuple[Path, int]
 

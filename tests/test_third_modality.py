@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jrn_lightning.data.cache import CacheWriter, PredictionCache, PredictionSpec, Provenance, check
-from jrn_lightning.data.grid import Grid
+from jrn_lightning.cache import CacheWriter, PredictionCache, PredictionSpec, Provenance, check
+from jrn_lightning.cache.grid import Grid
 from jrn_lightning.evaluation import PIXELS, evaluate_inputs, pooled
 from jrn_lightning.modalities import Modality, import_plugins
-from jrn_lightning.refine import load_network, refine
-from jrn_lightning.sweep.record import CHECKPOINT, JobRecord
+from jrn_lightning.networks.checkpoint import load_network
+from jrn_lightning.predictors.refine import refine
+from jrn_lightning.records.record import CHECKPOINT, JobRecord
 from tests.jobs import job
 
 NAMES = ("depth", "semantic", "albedo")

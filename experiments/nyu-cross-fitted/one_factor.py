@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jrn_lightning.data.cache import PredictionCache
-from jrn_lightning.data.dataset import CachedFrames
+from jrn_lightning.cache import PredictionCache
+from jrn_lightning.cache.dataset import CachedFrames
 
 Pixels = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from benchmarks.__main__ import main
 from benchmarks.options import Options
 from benchmarks.plain import PlainCat60, plain_loss
 from benchmarks.timing import Row, interleave, ratio
-from jrn_lightning.models import JRN
+from jrn_lightning.networks import JRN
 from tests.caches import modalities
 
 FRAME = (32, 48)

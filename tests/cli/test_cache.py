@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from jrn_lightning.cache import PredictionCache
 from jrn_lightning.cli import app, main
-from jrn_lightning.data.cache import PredictionCache
-from jrn_lightning.data.labels import WANG5
-from jrn_lightning.data.nyu import FrameFolder, LabeledMat
+from jrn_lightning.importers.labels import WANG5
+from jrn_lightning.importers.nyu import FrameFolder, LabeledMat
 from tests.caches import write_small_cache
 from tests.data.test_nyu import (
     TEST,

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.records import write_sweep
+from jrn_lightning.analysis.findings import COLUMNS
 from jrn_lightning.cli import app
 from jrn_lightning.errors import RecordError
 from jrn_lightning.evaluation.evaluator import LADDER
-from jrn_lightning.report.findings import COLUMNS
-from jrn_lightning.sweep.record import plan
+from jrn_lightning.records.record import plan
 
 
 @pytest.fixture(scope="module")

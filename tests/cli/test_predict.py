@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from jrn_lightning.cache import PredictionCache
 from jrn_lightning.cli import app, main
-from jrn_lightning.data.cache import PredictionCache
 from tests.checkpoints import save, task_for
 
 

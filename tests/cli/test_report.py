@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from jrn_lightning.analysis.collect import collect
 from jrn_lightning.cli import app
 from jrn_lightning.errors import ConfigError, JRNError, RecordError
-from jrn_lightning.sweep.collect import collect
-from jrn_lightning.sweep.record import plan
+from jrn_lightning.records.record import plan
 from tests.report.sweeps import make_sweep
 
 FILES = (

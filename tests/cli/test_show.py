@@ -9,8 +9,8 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from jrn_lightning.cache import PredictionCache
 from jrn_lightning.cli import show
-from jrn_lightning.data.cache import PredictionCache
 from jrn_lightning.errors import CacheError
 from tests.caches import write_small_cache
 

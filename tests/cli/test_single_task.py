@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jrn_lightning.data.cache import PredictionCache
-from jrn_lightning.data.labels import WANG5
-from jrn_lightning.data.nyu import FrameFolder
-from jrn_lightning.single_task.cache import HOME
+from jrn_lightning.cache import PredictionCache
+from jrn_lightning.importers.labels import WANG5
+from jrn_lightning.importers.nyu import FrameFolder
+from jrn_lightning.predictors.fill import HOME
 from tests.checkpoints import save, task_for
 from tests.cli.test_cache import jrn
 

@@ -19,7 +19,7 @@ from jrn_lightning.evaluation.evaluator import RUNGS, ideal_input, muted_with, r
 from jrn_lightning.evaluation.protocols import PROTOCOLS
 from jrn_lightning.keys import Batch
 from jrn_lightning.modalities import Depth, Semantic
-from jrn_lightning.models import ConstantMean, Noise, OtherImage, Zero
+from jrn_lightning.networks import ConstantMean, Noise, OtherImage, Zero
 from tests.reflectance import Reflectance
 
 Maps = Mapping[str, Tensor]

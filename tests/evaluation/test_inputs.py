@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import accuracy_score, jaccard_score
 from torch.nn import functional as F
 
-from jrn_lightning.data.cache import PredictionCache
+from jrn_lightning.cache import PredictionCache
 from jrn_lightning.evaluation import evaluate_inputs
 
 

@@ -13,10 +13,10 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from jrn_lightning.analysis.analyse import analyse
+from jrn_lightning.analysis.collect import collect
+from jrn_lightning.analysis.summary import summarize
 from jrn_lightning.report.answer import answer
-from jrn_lightning.report.summary import summarize
-from jrn_lightning.sweep.analysis import analyse
-from jrn_lightning.sweep.collect import collect
 from tests.jobs import ROOT
 
 FOLDER = ROOT / "notebooks"

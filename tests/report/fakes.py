@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jrn_lightning.evaluation.evaluator import RUNGS
-from jrn_lightning.report.findings import (
+from jrn_lightning.analysis.findings import (
     BREAKAGE,
     COLUMNS,
     GAIN,
@@ -21,7 +20,8 @@ from jrn_lightning.report.findings import (
     PERFORMANCE,
     Findings,
 )
-from jrn_lightning.report.summary import Column, Summary, improvement, omega, summarize
+from jrn_lightning.analysis.summary import Column, Summary, improvement, omega, summarize
+from jrn_lightning.evaluation.evaluator import RUNGS
 
 MODALITIES: dict[str, Any] = {
     "depth": {

@@ -11,7 +11,7 @@ from jrn_lightning.evaluation import StatisticsTable
 from jrn_lightning.influence import summarize
 from jrn_lightning.keys import JOINT, UNTOUCHED, muted
 from jrn_lightning.modalities import Depth, Modality, Regions, Semantic
-from jrn_lightning.sweep.record import MAIN, RESULTS, Status, plan, write_json
+from jrn_lightning.records.record import MAIN, RESULTS, Status, plan, write_json
 
 MODALITIES: dict[str, Modality] = {
     "depth": Depth("depth"),

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from jrn_lightning.analysis.findings import Findings, empty
+from jrn_lightning.analysis.summary import summarize
 from jrn_lightning.report.answer import answer, terminal
-from jrn_lightning.report.findings import Findings, empty
-from jrn_lightning.report.summary import summarize
 from tests.report import fakes
 
 # What the source really adds; intervals reach 0.3 to either side.

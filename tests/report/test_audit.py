@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from jrn_lightning.analysis.summary import published, summarize
 from jrn_lightning.report import audit as report
 from jrn_lightning.report.audit import BETTER, WITHIN, WORSE, Audit, audit
-from jrn_lightning.report.summary import published, summarize
 from tests.report import fakes
 
 # arch: mIoU, ω depth → semantic, ⇒ mIoU with depth muted, rel(sqr), ω semantic → depth, ⇒ muted

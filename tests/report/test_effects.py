@@ -8,8 +8,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jrn_lightning.analysis.findings import BREAKAGE, GAIN, OMEGA, Findings
 from jrn_lightning.report import effects as draw
-from jrn_lightning.report.findings import BREAKAGE, GAIN, OMEGA, Findings
 from jrn_lightning.report.style import marked
 from tests.report import fakes
 

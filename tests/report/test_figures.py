@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from jrn_lightning.analysis.summary import Summary, summarize
 from jrn_lightning.report.figures import influence_figures, influence_vs_performance
-from jrn_lightning.report.summary import Summary, summarize
 from tests.report import fakes
 
 RED, GREEN = "#d55e00", "#009e73"

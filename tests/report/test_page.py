@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from jrn_lightning.analysis.findings import COLUMNS, Findings
 from jrn_lightning.keys import UNTOUCHED
 from jrn_lightning.modalities import Depth, Semantic
-from jrn_lightning.report.findings import COLUMNS, Findings
 from jrn_lightning.report.gallery import Gallery
 from jrn_lightning.report.maps import Frame
 from jrn_lightning.report.page import page, sections

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from jrn_lightning.data.cache import PredictionCache
+from jrn_lightning.cache import PredictionCache
 from jrn_lightning.errors import CacheError
 from jrn_lightning.evaluation import evaluate_inputs
 from jrn_lightning.modalities import Depth, Semantic

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from jrn_lightning.analysis.summary import Summary, summarize
 from jrn_lightning.report import tables
-from jrn_lightning.report.summary import Summary, summarize
 from tests.report import fakes
 
 

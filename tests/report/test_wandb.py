@@ -19,13 +19,13 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 import jrn_lightning.report
+from jrn_lightning.analysis.findings import COLUMNS
+from jrn_lightning.analysis.summary import summarize
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities import Depth
 from jrn_lightning.report import wandb
 from jrn_lightning.report.answer import answer
-from jrn_lightning.report.findings import COLUMNS
 from jrn_lightning.report.maps import Frame, panel
-from jrn_lightning.report.summary import summarize
 from tests.report import fakes, wandb_records
 from tests.report.wandb_records import Records
 

@@ -13,9 +13,9 @@ import pytest
 import wandb as client
 from matplotlib.figure import Figure
 
+from jrn_lightning.analysis.collect import collect
+from jrn_lightning.analysis.summary import Column, Summary, omega, summarize
 from jrn_lightning.report import wandb
-from jrn_lightning.report.summary import Column, Summary, omega, summarize
-from jrn_lightning.sweep.collect import collect
 from tests.jobs import job
 from tests.report import fakes, wandb_records
 from tests.report.wandb_records import Records

@@ -34,9 +34,9 @@ def audit(
     """
     from rich.console import Console
 
+    from jrn_lightning.analysis.summary import published, summarize
     from jrn_lightning.errors import ConfigError
     from jrn_lightning.report import audit as report
-    from jrn_lightning.report.summary import published, summarize
 
     writers = {".md": report.markdown, ".csv": report.csv}
     if out is not None and out.suffix not in writers:
@@ -45,7 +45,7 @@ def audit(
         raise ConfigError("--protocol and --pooling are of a sweep's figures: give its folder too.")
     summary = None
     if sweep is not None:
-        from jrn_lightning.sweep.collect import collect
+        from jrn_lightning.analysis.collect import collect
 
         with Console(stderr=True).status("Reading the jobs"):
             summary = summarize(collect(sweep), protocol=protocol, pooling=pooling)

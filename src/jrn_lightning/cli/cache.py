@@ -14,8 +14,8 @@ from rich.table import Table
 from jrn_lightning.cli import show
 
 if TYPE_CHECKING:
-    from jrn_lightning.data.cache import CacheSplit, PredictionCache
-    from jrn_lightning.single_task.settings import SingleTaskSettings
+    from jrn_lightning.cache import CacheSplit, PredictionCache
+    from jrn_lightning.predictors.settings import SingleTaskSettings
 
 # The choices are repeated here because reading them from the data package would import torch.
 Sampling = StrEnum("Sampling", ["in-sample", "out-of-fold", "unseen", "unknown"])
@@ -118,12 +118,12 @@ def nyu(
             "--single-task"
         )
 
-    from jrn_lightning.data import nyu as importer
-    from jrn_lightning.data.build import Input, build
-    from jrn_lightning.data.cache import refuse_existing
-    from jrn_lightning.data.frames import DataSet
-    from jrn_lightning.data.labels import LABEL_SPACES
-    from jrn_lightning.data.sources import open_source
+    from jrn_lightning.cache import refuse_existing
+    from jrn_lightning.importers import nyu as importer
+    from jrn_lightning.importers.build import Input, build
+    from jrn_lightning.importers.frames import DataSet
+    from jrn_lightning.importers.labels import LABEL_SPACES
+    from jrn_lightning.importers.sources import open_source
     from jrn_lightning.progress import bar
 
     refuse_existing(out, force)
@@ -155,7 +155,7 @@ def nyu(
         with bar("Writing the cache", total) as advance:
             build(data, inputs, out, images=images, force=force, advance=lambda: advance(1))
     else:
-        from jrn_lightning.single_task.cache import predict_into_cache
+        from jrn_lightning.predictors.fill import predict_into_cache
 
         settings = _settings(single_task, folds, setting)
         predict_into_cache(
@@ -183,9 +183,9 @@ def rooms(
     Indoor scenes that follow from the seed alone: nothing is downloaded. It is what run.py uses
     where no other data are named. Stopped, it goes on when called again.
     """
-    from jrn_lightning.data.rooms import RoomsSpec
+    from jrn_lightning.predictors.fill import build_rooms
     from jrn_lightning.progress import bar
-    from jrn_lightning.single_task.cache import build_rooms
+    from jrn_lightning.rooms import RoomsSpec
 
     spec = RoomsSpec(seed, train_rooms, test_rooms, views, height, width)
     build_rooms(spec, _settings(single_task, folds, setting), out, bar, force=force)
@@ -196,7 +196,7 @@ def _settings(name: str, folds: int | None, changes: list[str] | None) -> Single
     """Named single-task settings with the changes of the command line."""
     from omegaconf import OmegaConf
 
-    from jrn_lightning.single_task.settings import named
+    from jrn_lightning.predictors.settings import named
 
     values: dict[str, Any] = {} if folds is None else {"folds": folds}
     for change in changes or ():
@@ -207,7 +207,7 @@ def _settings(name: str, folds: int | None, changes: list[str] | None) -> Single
 
 
 def _describe(path: Path) -> None:
-    from jrn_lightning.data.cache import PredictionCache
+    from jrn_lightning.cache import PredictionCache
 
     with PredictionCache(path) as cache:
         _summary(cache)
@@ -222,7 +222,7 @@ def info(
     ] = True,
 ) -> None:
     """Say what is in a cache, and how good its predictions are."""
-    from jrn_lightning.data.cache import PredictionCache
+    from jrn_lightning.cache import PredictionCache
 
     with PredictionCache(file) as cache:
         _summary(cache)
@@ -233,8 +233,8 @@ def info(
 @app.command(epilog="Example: jrn cache check nyu.h5")
 def check(file: Annotated[Path, typer.Argument(help="The cache.")]) -> None:
     """Read and validate every sample; exit code 1 and a list if anything is wrong."""
-    from jrn_lightning.data.cache import PredictionCache
-    from jrn_lightning.data.cache import check as check_all
+    from jrn_lightning.cache import PredictionCache
+    from jrn_lightning.cache import check as check_all
     from jrn_lightning.progress import bar
 
     with PredictionCache(file) as cache:

@@ -31,7 +31,7 @@ def compare(
     from rich.console import Console
     from rich.table import Table
 
-    from jrn_lightning.sweep.paired import compare as compare_sweeps
+    from jrn_lightning.analysis.paired import compare as compare_sweeps
 
     if out is not None and out.suffix != ".csv":
         raise ConfigError(f"--out {out}: the file has to end with .csv.")

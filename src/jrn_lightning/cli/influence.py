@@ -40,11 +40,11 @@ def influence(
     """
     from rich.console import Console
 
+    from jrn_lightning.analysis.analyse import analyse
+    from jrn_lightning.analysis.collect import collect
+    from jrn_lightning.analysis.findings import COLUMNS
+    from jrn_lightning.analysis.summary import summarize
     from jrn_lightning.report import listing
-    from jrn_lightning.report.findings import COLUMNS
-    from jrn_lightning.report.summary import summarize
-    from jrn_lightning.sweep.analysis import analyse
-    from jrn_lightning.sweep.collect import collect
 
     console, progress = Console(), Console(stderr=True)
     names = [name for name in COLUMNS if name != "protocols"]
@@ -92,11 +92,11 @@ def protocols(
     """
     from rich.console import Console
 
+    from jrn_lightning.analysis.analyse import analyse
+    from jrn_lightning.analysis.collect import collect
+    from jrn_lightning.analysis.summary import summarize
     from jrn_lightning.errors import RecordError
     from jrn_lightning.report import listing
-    from jrn_lightning.report.summary import summarize
-    from jrn_lightning.sweep.analysis import analyse
-    from jrn_lightning.sweep.collect import collect
 
     console = Console()
     with Console(stderr=True).status("Reading the jobs"):

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from jrn_lightning.refine import TrainedNetwork
+    from jrn_lightning.networks.checkpoint import TrainedNetwork
 
 # Repeated here because reading them from the package would import torch.
 Size = StrEnum("Size", ["frame", "network"])
@@ -64,8 +64,8 @@ def predict(
     if rgb is None and single_task is not None:
         raise typer.BadParameter("--single-task belongs to --rgb")
 
-    from jrn_lightning.data.writer import refuse_existing
-    from jrn_lightning.refine import load_network
+    from jrn_lightning.cache.writer import refuse_existing
+    from jrn_lightning.networks.checkpoint import load_network
 
     refuse_existing(out, force)
     trained = load_network(checkpoint)
@@ -73,12 +73,12 @@ def predict(
         _refine(trained, cache, split, out, size.value, dtype.value, force, pictures)
         return
 
-    from jrn_lightning.progress import bar
-    from jrn_lightning.single_task.photographs import (
+    from jrn_lightning.predictors.photographs import (
         Photographs,
         open_networks,
         predict_photographs,
     )
+    from jrn_lightning.progress import bar
 
     assert rgb is not None
     photographs = Photographs(rgb)
@@ -101,9 +101,9 @@ def _refine(
     force: bool,
     pictures: Path | None,
 ) -> None:
-    from jrn_lightning.data.cache import PredictionCache
+    from jrn_lightning.cache import PredictionCache
+    from jrn_lightning.predictors.refine import refine
     from jrn_lightning.progress import bar, tracked
-    from jrn_lightning.refine import refine
 
     with PredictionCache(cache) as opened:
         frames = len(opened.split(split))
@@ -140,7 +140,7 @@ def _networks_of(checkpoint: Path) -> Path:
         CheckpointError: the record is gone, or names none.
     """
     from jrn_lightning.errors import CheckpointError
-    from jrn_lightning.sweep.record import JobRecord
+    from jrn_lightning.records.record import JobRecord
 
     record = JobRecord.read(checkpoint.absolute().parents[1])
     folder = (record.data or {}).get("single_task")

@@ -51,12 +51,12 @@ def report(
     """
     from rich.console import Console
 
+    from jrn_lightning.analysis.analyse import analyse
+    from jrn_lightning.analysis.collect import collect
+    from jrn_lightning.analysis.summary import summarize
     from jrn_lightning.errors import RecordError
     from jrn_lightning.report import answer, files, tables
-    from jrn_lightning.report.summary import summarize
-    from jrn_lightning.sweep.analysis import analyse
-    from jrn_lightning.sweep.collect import collect
-    from jrn_lightning.sweep.comparison import ANSWER, log_findings
+    from jrn_lightning.report.comparison import ANSWER, log_findings
 
     console = Console()
     progress = Console(stderr=True)
@@ -83,7 +83,7 @@ def report(
     if html:
         # Imported here since running networks needs all of PyTorch.
         from jrn_lightning.progress import bar
-        from jrn_lightning.sweep.page import write_page
+        from jrn_lightning.report.publish import write_page
 
         path = write_page(comparison, findings, out or sweep, answer=sentences, bar=bar)
         console.print(f"written: {path}", soft_wrap=True, highlight=False)

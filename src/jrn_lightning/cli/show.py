@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from jrn_lightning.data.cache import CacheSplit
+    from jrn_lightning.cache import CacheSplit
 
 
 def register(cache_app: typer.Typer) -> None:
@@ -46,7 +46,7 @@ def show(
     if names == []:
         raise typer.BadParameter("--ids names no frame")
 
-    from jrn_lightning.data.cache import PredictionCache, refuse_existing
+    from jrn_lightning.cache import PredictionCache, refuse_existing
     from jrn_lightning.report import sheet
 
     refuse_existing(out, force)

@@ -17,7 +17,7 @@ from jrn_lightning.errors import ConfigError
 from jrn_lightning.evaluation.protocols import fitting, regions
 from jrn_lightning.keys import JOINT, UNTOUCHED, Batch, muted
 from jrn_lightning.modalities import Modality, Regions
-from jrn_lightning.models.muting import MuteValue, Zero
+from jrn_lightning.networks.muting import MuteValue, Zero
 
 # Parts of a record.
 MAIN = "statistics"  # untouched input, joint, each modality muted; per protocol

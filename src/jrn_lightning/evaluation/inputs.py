@@ -13,7 +13,7 @@ from jrn_lightning.evaluation.statistics import pooled
 from jrn_lightning.modalities import Measure
 
 if TYPE_CHECKING:
-    from jrn_lightning.data.cache import PredictionCache
+    from jrn_lightning.cache import PredictionCache
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
@@ -33,7 +33,7 @@ def evaluate_inputs(
     Returns:
         modality -> measure -> value.
     """
-    from jrn_lightning.data.grid import resample
+    from jrn_lightning.cache.grid import resample
 
     frames = cache.split(split)
     size = frames.target_size()

@@ -1,6 +1,6 @@
 """What a sweep says, in plain sentences: who helps whom, by how much, under which architecture.
 
-The frames of :class:`~jrn_lightning.report.findings.Findings` in, sentences out. A difference
+The frames of :class:`~jrn_lightning.analysis.findings.Findings` in, sentences out. A difference
 counts as sure where its p, after Holm's correction where there is one, is below 0.05; all else is
 said to be not told from noise.
 """
@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jrn_lightning.report.findings import (
+from jrn_lightning.analysis.findings import (
     BREAKAGE,
     GAIN,
     IMPROVEMENT,
@@ -22,7 +22,7 @@ from jrn_lightning.report.findings import (
     PERFORMANCE,
     Findings,
 )
-from jrn_lightning.report.summary import Column, short
+from jrn_lightning.analysis.summary import Column, short
 
 LEVEL = 0.05
 NOTE = (

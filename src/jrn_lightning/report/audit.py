@@ -19,8 +19,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from jrn_lightning.analysis.summary import Column, Summary, improvement, omega, value_of
 from jrn_lightning.keys import UNTOUCHED
-from jrn_lightning.report.summary import Column, Summary, improvement, omega, value_of
 from jrn_lightning.report.tables import markdown_row
 
 #: A of each modality in the paper: mean IoU in percent, -100 · rel(sqr)
@@ -67,7 +67,7 @@ def audit(published: pd.DataFrame, summary: Summary | None = None) -> Audit:
     """Recompute what the published figures imply.
 
     Args:
-        published: as :func:`~jrn_lightning.report.summary.published` gives them, cells as text.
+        published: as :func:`~jrn_lightning.analysis.summary.published` gives them, cells as text.
         summary: of a sweep, to set beside them; of it the measures and architectures count whose
             names the paper's rows have too.
     """

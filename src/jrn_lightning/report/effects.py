@@ -1,6 +1,6 @@
 """What a sweep has shown beyond its comparison, as functions from data frames to figures.
 
-Every function takes one frame of :class:`~jrn_lightning.report.findings.Findings`, which may hold
+Every function takes one frame of :class:`~jrn_lightning.analysis.findings.Findings`, which may hold
 several directions, and draws one of them. A dot is a mean over seeds and images, a bar through it
 its 95 % interval.
 """
@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from jrn_lightning.report.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA
+from jrn_lightning.analysis.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA
+from jrn_lightning.analysis.summary import Column, Value
 from jrn_lightning.report.style import (
     BROKEN,
     COMPUTATIONS,
@@ -37,7 +38,6 @@ from jrn_lightning.report.style import (
     value_in,
     words,
 )
-from jrn_lightning.report.summary import Column, Value
 
 _MUTE_LOOKS = ((INK, "o"), ("#E69F00", "s"), ("#CC79A7", "^"), (GAINED, "D"), (FAINT, "X"))
 _WIDTH = 6.8  # of a figure, inches
@@ -400,7 +400,7 @@ def matrix(differences: pd.DataFrame, effect: str, source: str, target: str) -> 
 
     Args:
         differences: the frame of that name.
-        effect: one of those of :mod:`~jrn_lightning.report.findings`.
+        effect: one of those of :mod:`~jrn_lightning.analysis.findings`.
         source: "" for an effect that has none.
         target: modality that is predicted.
     """

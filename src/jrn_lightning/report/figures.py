@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 
 from jrn_lightning import keys
+from jrn_lightning.analysis.summary import Column, Summary, Value, improvement, omega, value_of
 from jrn_lightning.report import labels
 from jrn_lightning.report.style import (
     COMPUTATIONS,
@@ -32,7 +33,6 @@ from jrn_lightning.report.style import (
     tidy,
     words,
 )
-from jrn_lightning.report.summary import Column, Summary, Value, improvement, omega, value_of
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def influence_vs_performance(
 
     Args:
         table: a row per architecture, the untouched input as ``arch == "input"``; columns as in
-            :class:`~jrn_lightning.report.summary.Summary`.
+            :class:`~jrn_lightning.analysis.summary.Summary`.
         source: modality whose influence is measured.
         target: modality that is predicted.
         column: the measure of ``target`` behind ω.

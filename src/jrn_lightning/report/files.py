@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jrn_lightning.analysis.summary import Summary
 from jrn_lightning.errors import RecordError
 from jrn_lightning.files import replacing
 from jrn_lightning.report import tables
-from jrn_lightning.report.summary import Summary
 
 CSV, MARKDOWN = "comparison.csv", "comparison.md"
 

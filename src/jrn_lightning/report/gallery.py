@@ -67,7 +67,7 @@ def picks(images: pd.DataFrame, limit: int = 8) -> list[Pick]:
     one with the larger ω is the worse of both on that frame (Figure 6).
 
     Args:
-        images: the frame of that name in :class:`~jrn_lightning.report.findings.Findings`.
+        images: the frame of that name in :class:`~jrn_lightning.analysis.findings.Findings`.
         limit: how many at most; directions take turns.
     """
     found: list[Pick] = []

@@ -14,9 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jrn_lightning import keys
-from jrn_lightning.errors import RecordError
-from jrn_lightning.files import replacing
-from jrn_lightning.report.findings import (
+from jrn_lightning.analysis.findings import (
     BREAKAGE,
     COLUMNS,
     GAIN,
@@ -24,7 +22,9 @@ from jrn_lightning.report.findings import (
     OMEGA,
     Findings,
 )
-from jrn_lightning.report.summary import Column, Summary, short, value_of
+from jrn_lightning.analysis.summary import Column, Summary, short, value_of
+from jrn_lightning.errors import RecordError
+from jrn_lightning.files import replacing
 
 FOLDER = "influence"
 LEVEL = 0.05

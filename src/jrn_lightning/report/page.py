@@ -21,16 +21,23 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from jrn_lightning import keys
+from jrn_lightning.analysis.findings import (
+    BREAKAGE,
+    GAIN,
+    IMPROVEMENT,
+    OMEGA,
+    PERFORMANCE,
+    Findings,
+)
+from jrn_lightning.analysis.summary import Value, value_of
 from jrn_lightning.errors import RecordError
 from jrn_lightning.files import replacing
 from jrn_lightning.report import effects as draw
 from jrn_lightning.report import tables
 from jrn_lightning.report.answer import NOTE
 from jrn_lightning.report.figures import influence_figures
-from jrn_lightning.report.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA, PERFORMANCE, Findings
 from jrn_lightning.report.gallery import Gallery, exhibits, key
 from jrn_lightning.report.style import MANY, value_in, words
-from jrn_lightning.report.summary import Value, value_of
 from jrn_lightning.report.vector import svg
 
 NAME = "report.html"

@@ -12,7 +12,7 @@ from jrn_lightning import keys
 from jrn_lightning.report.maps import Frame, panel
 
 if TYPE_CHECKING:
-    from jrn_lightning.data.cache import PredictionCache
+    from jrn_lightning.cache import PredictionCache
 
 
 def draw_refined(
@@ -31,7 +31,7 @@ def draw_refined(
         folder: for the pictures; made if need be.
         advance: called with 1 after each frame.
     """
-    from jrn_lightning.data.grid import resample
+    from jrn_lightning.cache.grid import resample
 
     folder.mkdir(parents=True, exist_ok=True)
     source, refined = before.split(split), after.split(split)

@@ -22,7 +22,7 @@ from jrn_lightning.modalities.base import Modality
 from jrn_lightning.report.maps import KEY, colours, with_unit
 
 if TYPE_CHECKING:
-    from jrn_lightning.data.cache import CacheSplit
+    from jrn_lightning.cache import CacheSplit
 
 #: of a sheet, chosen so that eight frames of two modalities make a file below 1 MB
 DPI = 108
@@ -103,7 +103,7 @@ def read(split: CacheSplit, rows: Sequence[int]) -> list[SheetFrame]:
     Raises:
         CacheError: a sample that cannot be read.
     """
-    from jrn_lightning.data.grid import resample
+    from jrn_lightning.cache.grid import resample
 
     kinds, size = split.cache.modalities, split.cache.frame
     whole = regions(["full"], size)

@@ -21,7 +21,7 @@ from matplotlib.container import Container
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from jrn_lightning.report.summary import Value
+from jrn_lightning.analysis.summary import Value
 
 # Red and green as in the paper, of the Okabe-Ito set that colour-blind readers tell apart, and
 # markers each, since there are more architectures than colours.

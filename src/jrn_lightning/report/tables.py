@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jrn_lightning import keys
-from jrn_lightning.report.summary import Column, Summary, Value, improvement, omega, value_of
+from jrn_lightning.analysis.summary import Column, Summary, Value, improvement, omega, value_of
 
 NOTHING = "-"
 

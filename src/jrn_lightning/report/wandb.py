@@ -28,11 +28,11 @@ from wandb.errors import AuthenticationError
 from wandb.sdk.lib import wbauth
 
 from jrn_lightning import keys
+from jrn_lightning.analysis.findings import BREAKAGE, GAIN, Findings
+from jrn_lightning.analysis.summary import Summary, columns_of, improvement, omega, value_of
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.report.answer import answer
 from jrn_lightning.report.figures import influence_figures
-from jrn_lightning.report.findings import BREAKAGE, GAIN, Findings
-from jrn_lightning.report.summary import Summary, columns_of, improvement, omega, value_of
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 

@@ -19,10 +19,10 @@ from matplotlib.colors import to_hex, to_rgb
 from wandb_workspaces import expr
 from wandb_workspaces.workspaces import internal
 
+from jrn_lightning.analysis.findings import BREAKAGE, GAIN, Findings
+from jrn_lightning.analysis.summary import Summary
 from jrn_lightning.keys import JOINT, UNTOUCHED
-from jrn_lightning.report.findings import BREAKAGE, GAIN, Findings
 from jrn_lightning.report.style import look
-from jrn_lightning.report.summary import Summary
 from jrn_lightning.report.wandb import FRAMES, STEP, decomposition
 
 _ARCHITECTURE = "arch.name"  # in the configuration of a run

@@ -1,0 +1,433 @@
+"""The LightningDataModule that serves cached single-task predictions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from jrn_lightning.cache.dataset import CachedFrames
+from jrn_lightning.cache.reader import PredictionCache
+from jrn_lightning.errors import CacheError, ConfigError
+from jrn_lightning.keys import TEST, TRAIN, VAL, Batch
+from jrn_lightning.modalities import Modality
+from jrn_lightning.networks.muting import (
+    MUTE_VALUES,
+    ConstantMean,
+    MeanMap,
+    MuteValue,
+    Noise,
+    OtherImage,
+    Zero,
+    partners,
+)
+
+log = logging.getLogger(__name__)
+
+Loader: TypeAlias = "DataLoader[Batch]"
+
+
+class EpochShuffle(Sampler[int]):
+    """A permutation that depends on the seed and the epoch alone, so that a resumed run repeats it.
+
+    Args:
+        length: number of frames.
+        seed: of the permutation.
+        rank: of this process.
+        world: processes that share an epoch; the last ones repeat frames to be equally long.
+    """
+
+    def __init__(self, length: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.length, self.seed, self.rank, self.world = length, seed, rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.length // self.world)
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        padded = np.resize(order, len(self) * self.world)
+        return iter(padded[self.rank :: self.world].tolist())
+
+
+class Share(Sampler[int]):
+    """Every ``world``-th frame: each process evaluates its own, none twice."""
+
+    def __init__(self, length: int, rank: int = 0, world: int = 1) -> None:
+        self.positions = range(rank, length, world)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.positions)
+
+
+def split_by_scene(
+    scenes: Sequence[str], fraction: float, seed: int = 0
+) -> tuple[list[int], list[int]]:
+    """Positions of a training and a validation part that share no scene.
+
+    Scenes are taken in a shuffled order while they fit, so that the validation part is as near to
+    ``fraction`` of the frames as whole scenes allow without exceeding it (at least one scene).
+
+    Raises:
+        CacheError: fewer than two scenes.
+
+    >>> split_by_scene(["a", "a", "b", "c"], 0.25, seed=1)[1] in ([2], [3])
+    True
+    """
+    names, scene = np.unique(np.asarray(scenes), return_inverse=True)
+    if len(names) < 2:
+        raise CacheError(
+            f"the training split has {len(names)} scene: at least two are needed to take a "
+            "validation part that shares none. Set data.val_fraction=0 to do without."
+        )
+    sizes = np.bincount(scene)
+    order = np.random.default_rng(seed).permutation(len(names))
+    room = fraction * len(scene)
+    chosen: list[int] = []
+    for s in order:
+        if sizes[s] <= room:
+            chosen.append(int(s))
+            room -= sizes[s]
+    chosen = chosen or [int(order[np.argmin(sizes[order])])]
+    validation = np.isin(scene, chosen)
+    return np.flatnonzero(~validation).tolist(), np.flatnonzero(validation).tolist()
+
+
+@dataclass(frozen=True)
+class InputStatistics:
+    """What muting needs to know of the training inputs.
+
+    Args:
+        mean: modality -> ``(C,)``.
+        deviation: modality -> ``(C,)``.
+        mean_map: modality -> ``(C, H, W)``.
+    """
+
+    mean: dict[str, Tensor]
+    deviation: dict[str, Tensor]
+    mean_map: dict[str, Tensor]
+
+
+class CacheDataModule(pl.LightningDataModule):
+    """Serves the splits of a prediction cache as batches of frame-sized maps.
+
+    Training frames with no pixel where every modality has ground truth are left out and counted
+    in ``skipped``. Where the cache has no validation split, one is taken from the training
+    frames, disjoint by scene; it depends on ``split_seed`` and not on the seed of a run, so that
+    runs of different seeds are validated on the same frames.
+
+    Args:
+        cache: path of the HDF5 file.
+        build: makes the file if it is not there, on :meth:`prepare_data`; None where it has to be.
+        frame: (H, W) of the network's inputs; None for the cache's own frame size.
+        modalities: names to use, in order; None for all in the cache.
+        batch_size: frames a step; 1 in the paper.
+        val_fraction: of the training frames, 0 for none.
+        split_seed: of the validation split.
+        seed: of the order of the training frames.
+        output_scale: frame size over the size at which the training loss is taken.
+        memory_limit_gib: training and validation frames are kept in memory if they need less.
+        num_workers: processes that read frames which are not kept in memory.
+        limit_train: use only the first so many training frames (for a quick try), None for all.
+        limit_test: likewise for the test frames.
+        alternative: whether test batches hold the alternative ground truths of the cache.
+        channels_last: serve the inputs in that memory format; read on :meth:`setup`.
+    """
+
+    def __init__(
+        self,
+        cache: str | Path,
+        build: Callable[[Path], object] | None = None,
+        frame: Sequence[int] | None = None,
+        modalities: Sequence[str] | None = None,
+        batch_size: int = 1,
+        val_fraction: float = 0.1,
+        split_seed: int = 0,
+        seed: int = 0,
+        output_scale: int = 2,
+        memory_limit_gib: float = 4.0,
+        num_workers: int = 0,
+        limit_train: int | None = None,
+        limit_test: int | None = None,
+        alternative: bool = False,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.path = Path(cache)
+        self._build = build
+        self._chosen, self._frame = modalities, frame
+        self._output_scale = output_scale
+        self.batch_size = batch_size
+        self.val_fraction = val_fraction
+        self.split_seed = split_seed
+        self.seed = seed
+        self.memory_limit = memory_limit_gib * 2**30
+        self.num_workers = num_workers
+        self.limit_train, self.limit_test = limit_train, limit_test
+        self.alternative = alternative
+        self.channels_last = channels_last
+        self.skipped: dict[str, int] = {}
+        self.train: CachedFrames | None = None
+        self.val: CachedFrames | None = None
+        self.test: CachedFrames | None = None
+
+    # -- the cache -----------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Make the cache, if it can be made and is not there; one process does it."""
+        if self._build is not None:
+            self._build(self.path)
+
+    @cached_property
+    def cache(self) -> PredictionCache:
+        """The open cache."""
+        return PredictionCache(self.path)
+
+    @cached_property
+    def modalities(self) -> dict[str, Modality]:
+        """Those that are served, in order.
+
+        Raises:
+            ConfigError: one that the cache does not hold.
+        """
+        known = self.cache.modalities
+        chosen = list(self._chosen) if self._chosen else list(known)
+        unknown = [m for m in chosen if m not in known]
+        if unknown:
+            raise ConfigError(
+                f"data.modalities names {', '.join(unknown)}, but {self.path} holds "
+                f"{', '.join(known)}."
+            )
+        return {m: known[m] for m in chosen}
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """(H, W) of the network's inputs."""
+        height, width = self._frame if self._frame else self.cache.frame
+        return int(height), int(width)
+
+    @property
+    def loss_size(self) -> tuple[int, int]:
+        """(H, W) at which the training loss is taken."""
+        return self.frame[0] // self._output_scale, self.frame[1] // self._output_scale
+
+    # -- set-up --------------------------------------------------------------------------------
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load what ``stage`` (``fit``, ``validate``, ``test``) needs; None for everything."""
+        if stage in (None, "fit", "validate") and self.train is None:
+            self._setup_fit()
+        if stage in (None, "test") and self.test is None:
+            split = self.cache.split(TEST)
+            rows = range(len(split))[: self.limit_test]
+            self.test = self._frames(TEST, rows, split.target_size())
+
+    def _setup_fit(self) -> None:
+        split = self.cache.split(TRAIN)
+        if VAL in self.cache.splits:
+            training, validation = list(range(len(split))), None
+        elif self.val_fraction > 0:
+            training, validation = split_by_scene(split.scenes, self.val_fraction, self.split_seed)
+        else:
+            training, validation = list(range(len(split))), []
+        train = self._frames(TRAIN, training[: self.limit_train], self.loss_size)
+        usable = np.flatnonzero(train.valid_pixels())
+        self.skipped = {TRAIN: len(train) - len(usable)}
+        if not len(usable):
+            raise CacheError(
+                f"{self.cache.path}: none of the {len(train)} training frames has a pixel where "
+                f"all of {', '.join(self.modalities)} have ground truth."
+            )
+        if self.skipped[TRAIN]:
+            log.warning(
+                "%d training frames have no pixel where every modality has ground truth: skipped",
+                self.skipped[TRAIN],
+            )
+            train = train.select(usable)
+        self.train = train
+        source = VAL if validation is None else TRAIN
+        rows = range(len(self.cache.split(VAL))) if validation is None else validation
+        if len(rows):
+            size = self.cache.split(source).target_size()
+            limit = None if self.limit_train is None else max(1, self.limit_train // 4)
+            self.val = self._frames(source, rows[:limit], size)
+
+    def _frames(
+        self,
+        split: str,
+        rows: Sequence[int],
+        target_size: tuple[int, int],
+    ) -> CachedFrames:
+        frames = CachedFrames(
+            self.cache.split(split),
+            self.modalities,
+            rows,
+            self.frame,
+            target_size,
+            untouched=split == TEST,
+            alternative=self.alternative and split == TEST,
+            channels_last=self.channels_last,
+        )
+        # The test split is passed over once: nothing is gained by holding it.
+        if split == TEST or frames.nbytes > self.memory_limit:
+            return frames
+        resident = CachedFrames(
+            frames.split,
+            self.modalities,
+            rows,
+            self.frame,
+            target_size,
+            resident=True,
+            channels_last=self.channels_last,
+        )
+        device = self._device()
+        if device.type == "cuda" and frames.nbytes < 0.25 * torch.cuda.mem_get_info(device)[0]:
+            resident.to(device)
+        return resident
+
+    def _device(self) -> torch.device:
+        trainer = self.trainer
+        return torch.device("cpu") if trainer is None else trainer.strategy.root_device
+
+    # -- loaders -------------------------------------------------------------------------------
+
+    def _share(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, frames: CachedFrames, sampler: Sampler[int], batch_size: int) -> Loader:
+        workers = 0 if frames.resident else self.num_workers
+        return DataLoader(
+            frames,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=_whole_batch,
+            persistent_workers=workers > 0,
+        )
+
+    def train_dataloader(self) -> Loader:
+        """Shuffled by seed and epoch."""
+        assert self.train is not None
+        sampler = EpochShuffle(len(self.train), self.seed, *self._share())
+        return self._loader(self.train, sampler, self.batch_size)
+
+    def val_dataloader(self) -> list[Loader]:
+        """In order, one frame at a time; no loader if there is no validation split."""
+        if self.val is None:
+            return []
+        return [self._loader(self.val, Share(len(self.val), *self._share()), 1)]
+
+    def test_dataloader(self) -> Loader:
+        """In order, one frame at a time."""
+        assert self.test is not None
+        sampler = Share(len(self.test), *self._share())
+        return self._loader(self.test, sampler, 1)
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """A batch to where the network is.
+
+        Loaders make them on the CPU: there nothing is left to do, and looking at every tensor to
+        find that out takes a hundredth of a small training step.
+        """
+        if device.type == "cpu":
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    # -- statistics ----------------------------------------------------------------------------
+
+    def target_means(self) -> dict[str, Tensor]:
+        """Mean of the valid training ground truth of each modality: scalars."""
+        frames = self._training_frames()
+        means = {}
+        for name, modality in self.modalities.items():
+            total = count = 0.0
+            for i in range(len(frames)):
+                target = frames.targets(name, [i])
+                known = target[modality.target_valid(target)].double()
+                total, count = total + float(known.sum()), count + known.numel()
+            means[name] = torch.tensor(total / max(count, 1.0))
+        return means
+
+    def input_statistics(self) -> InputStatistics:
+        """Means and deviations of the training inputs, in one pass."""
+        frames = self._training_frames()
+        mean, deviation, mean_map = {}, {}, {}
+        for name, modality in self.modalities.items():
+            total = torch.zeros((modality.channels, *self.frame), dtype=torch.float64)
+            square = torch.zeros(modality.channels, dtype=torch.float64)
+            for i in range(len(frames)):
+                x = frames.inputs(name, [i])[0].double().cpu()
+                total += x
+                square += x.square().mean((1, 2))
+            m = total.mean((1, 2)) / len(frames)
+            mean[name] = m.float()
+            mean_map[name] = (total / len(frames)).float()
+            deviation[name] = (square / len(frames) - m.square()).clamp_min(0).sqrt().float()
+        return InputStatistics(mean, deviation, mean_map)
+
+    @cached_property
+    def _input_statistics(self) -> InputStatistics:
+        return self.input_statistics()
+
+    def mute_value(self, name: str, seed: int = 0) -> MuteValue:
+        """What stands in for a muted input of the test split, by its name.
+
+        Args:
+            name: ``zero``, ``mean_map``, ``constant``, ``other_image`` or ``noise``; means and
+                deviations are of the training inputs.
+            seed: of the other images, or of the noise.
+
+        Raises:
+            ConfigError: no such value; the known ones are listed.
+        """
+        if name == Zero.name:
+            return Zero()
+        if name == OtherImage.name:
+            self.setup("test")
+            frames = self.test
+            assert frames is not None
+            scenes = [frames.split.scenes[i] for i in frames.rows]
+            return OtherImage(
+                lambda m, index: frames.inputs(m, index.tolist()),
+                torch.from_numpy(partners(scenes, seed)),
+            )
+        if name not in {v.name for v in MUTE_VALUES}:
+            raise ConfigError(
+                f"there is no mute value {name!r}. Choose from: "
+                f"{', '.join(v.name for v in MUTE_VALUES)}."
+            )
+        statistics = self._input_statistics
+        if name == MeanMap.name:
+            return MeanMap(statistics.mean_map)
+        if name == ConstantMean.name:
+            return ConstantMean(statistics.mean)
+        return Noise(statistics.mean, statistics.deviation, seed)
+
+    def _training_frames(self) -> CachedFrames:
+        if self.train is None:
+            self._setup_fit()
+        assert self.train is not None
+        return self.train
+
+
+def _whole_batch(batch: Any) -> Any:
+    """The data set collates by itself."""
+    return batch

@@ -1,1 +1,0 @@
-"""Prediction caches: format, importers, data module."""

@@ -1,0 +1,224 @@
+"""From a data set of frames and predictions of them to a prediction cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jrn_lightning import keys
+from jrn_lightning.cache import CacheWriter, PredictionSpec, Provenance
+from jrn_lightning.cache.grid import AREA, Grid, resample
+from jrn_lightning.errors import CacheError
+from jrn_lightning.importers.frames import DataSet, frame_id
+from jrn_lightning.modalities import Modality, Regions
+
+# The check of the order of predictions that do not say which frame they are of.
+_ORDER_FRAMES: Final = 128
+_ORDER_SIZE: Final = (48, 64)
+_ORDER_SIGMAS: Final = 4.0
+_ORDER_FEWEST: Final = 16
+
+
+class Maps(Protocol):
+    """Predictions of one modality by frame number; see :class:`~.sources.PredictionSource`."""
+
+    path: Path
+    numbers: list[int]
+    ordered_by_name: bool
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    classes: tuple[str, ...] | None
+
+    def read(self, number: int) -> NDArray[Any]:
+        """Prediction of frame ``number``: ``(C, h, w)``."""
+
+    def hash(self) -> str:
+        """SHA-256 of what made them."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """The predictions of one modality.
+
+    Args:
+        source: the maps.
+        network: name of the network that made them.
+        sampling: of the *training* frames; the network is taken never to have seen the others.
+        grid: ``area``, ``corners`` or ``OY,SY,OX,SX``.
+    """
+
+    source: Maps
+    network: str
+    sampling: str = "unknown"
+    grid: str = AREA
+
+
+def build(
+    data: DataSet,
+    inputs: Mapping[str, Input],
+    out: Path,
+    *,
+    images: bool = True,
+    force: bool = False,
+    notes: Mapping[str, str] | None = None,
+    advance: Callable[[], object] = lambda: None,
+) -> None:
+    """Write the cache.
+
+    Predictions slightly beyond the range of their modality are clipped to it; how many samples
+    that were is noted in the cache.
+
+    Args:
+        data: the data set.
+        inputs: predictions by modality, one for each of the data set's.
+        out: the file to make.
+        images: whether to store the colour images.
+        force: replace an existing file.
+        notes: remarks beside those of the data set.
+        advance: called after each frame.
+
+    Raises:
+        CacheError: predictions that do not cover the frames, are in another order, or break the
+            format; anything that :class:`CacheWriter` refuses. No file is left then.
+    """
+    kinds = data.modalities
+    for name, given in inputs.items():
+        _check_coverage(data, name, given.source)
+        classes = getattr(kinds[name], "classes", None)
+        if given.source.classes not in (None, classes):
+            raise CacheError(
+                f"{given.source.path} predicts {', '.join(given.source.classes or ())}, "
+                f"the {name} of {data.path} has {', '.join(classes or ())}. "
+                "Give another --label-space, or predictions in this order."
+            )
+        if not given.source.ordered_by_name:
+            _check_order(data, kinds[name], given)
+    hashes = {name: given.source.hash() for name, given in inputs.items()}
+    with CacheWriter(
+        out,
+        modalities=kinds,
+        frame=data.size,
+        force=force,
+        notes={**data.notes, **(notes or {})},
+    ) as writer:
+        for split, numbers in data.splits.items():
+            writer.add_split(
+                split,
+                ids=[frame_id(n) for n in numbers],
+                scenes=[data.scene(n) for n in numbers],
+                predictions={
+                    name: _spec(given, hashes[name], split, data.size)
+                    for name, given in inputs.items()
+                },
+                targets=split != keys.PREDICT,
+                images=images,
+                truths=_truths(data, split),
+            )
+        clipped = dict.fromkeys(kinds, 0)
+        for split, numbers in data.splits.items():
+            for i, number in enumerate(numbers):
+                predictions = {}
+                for name, kind in kinds.items():
+                    predictions[name], beyond = kind.clipped(inputs[name].source.read(number))
+                    clipped[name] += beyond
+                frame = data.read(number, image=images, targets=split != keys.PREDICT)
+                writer.write(
+                    split,
+                    i,
+                    predictions=predictions,
+                    targets=frame.targets,
+                    image=frame.image,
+                    alternatives=frame.alternatives,
+                )
+                advance()
+        if any(clipped.values()):
+            writer.notes["clipped"] = ", ".join(
+                f"{count} samples of predicted {name}" for name, count in clipped.items() if count
+            )
+
+
+def _truths(data: DataSet, split: str) -> dict[str, tuple[str, ...]]:
+    """Names of the ground truths to store: alternatives are for testing alone."""
+    if split == keys.PREDICT:
+        return {}
+    return {m: names if split == keys.TEST else names[:1] for m, names in data.truths.items()}
+
+
+def _spec(given: Input, digest: str, split: str, size: tuple[int, int]) -> PredictionSpec:
+    source = given.source
+    grid, alignment = Grid.parse(given.grid, (source.shape[1], source.shape[2]), size)
+    # The other official frames were in nobody's training set.
+    sampling = given.sampling if split == keys.TRAIN or given.sampling == "unknown" else "unseen"
+    provenance = Provenance(given.network, digest, sampling, alignment)
+    return PredictionSpec(source.shape, source.dtype, grid, provenance)
+
+
+# -- predictions that do not fit the data set --------------------------------------------------
+
+
+def _check_coverage(data: DataSet, name: str, source: Maps) -> None:
+    wanted = sorted(n for numbers in data.splits.values() for n in numbers)
+    if not source.ordered_by_name and len(source.numbers) != wanted[-1]:
+        raise CacheError(
+            f"{source.path} holds {name} predictions of {len(source.numbers)} frames, {data.path} "
+            f"has frames up to {wanted[-1]}. Predict all of them, or store beside the maps which "
+            "frames they are of, as an array 'index' of 1-based numbers."
+        )
+    missing = set(wanted).difference(source.numbers)
+    if missing:
+        raise CacheError(
+            f"{source.path} lacks {name} predictions of {len(missing)} of {len(wanted)} frames, "
+            f"the first of them {frame_id(min(missing))}. Predict every frame."
+        )
+
+
+def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
+    """Refuse maps that fit other frames as well as, or better than, their own.
+
+    The performance of a spread of frames is compared with that of their neighbours' predictions
+    (a file that starts at 0, or lost a frame) and of far frames' (a shuffled one).
+    """
+    numbers = sorted(n for s, ns in data.splits.items() if s != keys.PREDICT for n in ns)
+    last = len(given.source.numbers)
+    chosen = numbers[:: max(1, len(numbers) // _ORDER_FRAMES)]
+    grid, _ = Grid.parse(given.grid, (given.source.shape[1], given.source.shape[2]), data.size)
+    height, width = (min(c, p) for c, p in zip(_ORDER_SIZE, data.size, strict=True))
+    rows, columns = (  # the pixels at the cells' centres
+        (np.arange(cells) + 0.5) * pixels // cells
+        for cells, pixels in zip((height, width), data.size, strict=True)
+    )
+    pixels = np.ix_(rows.astype(int), columns.astype(int))
+    regions = Regions.of([(slice(None), slice(None))], (height, width))
+    measure = modality.measure(modality.primary)
+
+    shifts = (0, -1, 1, last // 2)
+    performance = np.empty((len(shifts), len(chosen)))
+    for k, number in enumerate(chosen):
+        targets = data.read(number, image=False).targets
+        assert targets is not None  # a frame of a split with ground truth
+        target = torch.from_numpy(targets[modality.name][pixels])[None]
+        maps = np.stack([given.source.read((number - 1 + s) % last + 1) for s in shifts])
+        outputs = resample(torch.from_numpy(maps), grid, data.size, (height, width))[:, None]
+        statistics = modality.statistics(outputs, target.to(modality.batch_dtype), regions)
+        performance[:, k] = measure.performance(measure(statistics[:, 0, 0].numpy()))
+    for shift, other in zip(shifts[1:], performance[1:], strict=True):
+        gain = performance[0] - other
+        gain = gain[np.isfinite(gain)]
+        if len(gain) < _ORDER_FEWEST or not gain.any():  # nothing to tell, as of constant maps
+            continue
+        sigmas = gain.mean() / max(gain.std() / len(gain) ** 0.5, 1e-12)
+        # Far frames must fit clearly worse. Neighbours often show the same room, and a good
+        # prediction of it: they must not fit clearly better.
+        if sigmas < (-_ORDER_SIGMAS if abs(shift) == 1 else _ORDER_SIGMAS):
+            raise CacheError(
+                f"{given.source.path}: the {modality.name} predictions do not fit their frames "
+                f"better than those {shift:+d} places on, so they are in another order. Put them "
+                "in the order of the data set, or store beside the maps which frames they are "
+                "of, as an array 'index' of 1-based numbers."
+            )

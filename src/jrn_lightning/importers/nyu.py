@@ -1,0 +1,354 @@
+"""NYU Depth v2 and anyone's predictions of it, into a prediction cache.
+
+Two forms of the data set are read, frame by frame in bounded memory: the official MATLAB file
+(:class:`LabeledMat`), and a folder of pictures (:class:`FrameFolder`). Frames are called by the
+data set's own 1-based number with four digits. Silberman, Hoiem, Kohli and Fergus, ECCV 2012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from jrn_lightning import keys
+from jrn_lightning.errors import CacheError
+from jrn_lightning.importers.frames import Frame, frame_id
+from jrn_lightning.importers.labels import NYU40, LabelSpace
+from jrn_lightning.importers.sources import read_mat5
+from jrn_lightning.modalities import Depth, Modality, Semantic
+
+DEPTH: Final = "depth"
+SEMANTIC: Final = "semantic"
+
+# Ground truths of depth, and their arrays in the MATLAB file.
+FILLED: Final = "filled"
+RAW: Final = "raw"
+_DEPTHS: Final = {FILLED: "depths", RAW: "rawDepths"}
+
+# Metres of the 8-bit depth pictures: the middle of each step, no more than the largest depth.
+_LARGEST: Final = 9.99547
+_PICTURE_METRES: Final = np.minimum((np.arange(256) + 0.5) / 255 * _LARGEST, _LARGEST).astype("f4")
+_SATURATED: Final = 10.0  # metres; the raw sensor depth is cut off here
+
+# Scenes of a folder without scene names, see FrameFolder.
+_LONG_RUN: Final = 8
+_COLOUR_CHANGE: Final = 0.6
+
+
+def modalities(space: LabelSpace) -> dict[str, Modality]:
+    """Depth, and semantics in a label space."""
+    return {
+        DEPTH: Depth(DEPTH),
+        SEMANTIC: Semantic(SEMANTIC, space.classes, space.name),
+    }
+
+
+def _notes(space: LabelSpace) -> dict[str, str]:
+    return {"data": "NYU Depth v2", "label_space": space.name, "label_space_hash": space.hash}
+
+
+# -- forms of the data set ---------------------------------------------------------------------
+
+
+class FrameFolder:
+    """A folder of pictures.
+
+    ``rgb/NNNN.jpg``; ``depth/NNNN.png`` 8-bit, metres = (v + 0.5) / 255 × 9.99547, at most 9.99547;
+    ``label40/NNNN.png`` NYU-40 ids; ``train.txt``, ``test.txt`` and optionally ``unlabelled.txt``
+    with the numbers of the frames, the last of those without ground truth;
+    ``scene_type.tsv`` with the scene type of some frames, optionally.
+
+    The scenes themselves are not in such a folder. Neighbouring numbers mostly show one scene, and
+    no scene is in both official splits: a scene here is a run of neighbouring numbers of one
+    split and type. Such runs hold whole scenes, which keeps intervals and validation splits
+    honest. Runs of more than 8 frames join several rooms and are also cut where the colours
+    change at once: where the histograms (8 × 8 × 8 bins) of neighbours share less than 40 %.
+
+    Args:
+        path: the folder.
+        space: classes of the labels.
+        partial: a training or test frame may lack its picture of depth or of labels: it then has
+            no ground truth of that modality, and counts for the other.
+
+    Raises:
+        CacheError: a file that is missing or damaged, or a frame of another size, by name.
+    """
+
+    def __init__(self, path: Path, space: LabelSpace, *, partial: bool = False) -> None:
+        self.path = path
+        self._partial = partial
+        self.modalities = modalities(space)
+        self._labels = space.from_nyu40()
+        train, test = (self._list(f"{name}.txt") for name in ("train", "test"))
+        self.splits = {keys.TRAIN: train, keys.TEST: test}
+        if (path / "unlabelled.txt").exists():
+            self.splits[keys.PREDICT] = self._list("unlabelled.txt")
+        self.splits = {name: numbers for name, numbers in self.splits.items() if numbers}
+        if not self.splits:
+            raise CacheError(f"{path}: train.txt and test.txt name no frame.")
+        height, width, _ = self._picture("rgb", next(iter(self.splits.values()))[0], "jpg").shape
+        self.size = (height, width)
+        self._scenes = self._find_scenes()
+        self.truths: dict[str, tuple[str, ...]] = {DEPTH: (FILLED,)}
+        self.notes = _notes(space) | {
+            "ground_truth": "in-filled depth in 8 bit (steps of 3.92 cm), NYU-40 labels",
+            "scenes": "runs of neighbouring frames of one split and scene type, long ones cut "
+            "where the colours change",
+        }
+
+    def scene(self, number: int) -> str:
+        """Named after its type, where known, and its first frame."""
+        return self._scenes[number]
+
+    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+        """One frame, from its pictures."""
+        truth: dict[str, NDArray[Any]] | None = None
+        if targets:
+            truth = {}
+            if self._has("depth", number):
+                truth[DEPTH] = _PICTURE_METRES[self._picture("depth", number, "png")]
+            if self._has("label40", number):
+                truth[SEMANTIC] = self._labels[self._label40(number)]
+            for name in self.modalities.keys() - truth.keys():
+                kind = self.modalities[name]
+                truth[name] = np.full(self.size, kind.invalid, kind.target_dtype)
+        return Frame(self._picture("rgb", number, "jpg") if image else None, truth)
+
+    def _has(self, kind: str, number: int) -> bool:
+        """Whether a ground truth is to be read; without ``partial`` a missing one is an error."""
+        return not self._partial or (self.path / kind / f"{frame_id(number)}.png").exists()
+
+    def _label40(self, number: int) -> NDArray[np.uint8]:
+        label = self._picture("label40", number, "png")
+        if label.max() > NYU40:
+            raise CacheError(
+                f"{self.path}/label40/{frame_id(number)}.png holds the label {label.max()} "
+                f"(allowed: 0 for unlabelled, 1 to {NYU40})."
+            )
+        return label
+
+    def _picture(self, kind: str, number: int, suffix: str) -> NDArray[np.uint8]:
+        file = self.path / kind / f"{frame_id(number)}.{suffix}"
+        mode = "RGB" if kind == "rgb" else "L"
+        try:
+            with Image.open(file) as picture:
+                if picture.mode != mode:
+                    raise CacheError(f"{file} is a picture of mode {picture.mode}, not {mode}.")
+                array = np.asarray(picture)
+        except FileNotFoundError:
+            raise CacheError(
+                f"{file} is missing. Complete {self.path}, or take {number} off its lists."
+            ) from None
+        except (OSError, SyntaxError) as error:
+            raise CacheError(f"{file} cannot be read ({error}). Copy it again.") from error
+        size = getattr(self, "size", array.shape[:2])
+        if array.shape[:2] != size:
+            raise CacheError(f"{file} has {array.shape[:2]} pixels, other frames have {size}.")
+        return array
+
+    def _list(self, name: str) -> list[int]:
+        text = _text(self.path / name)
+        try:
+            return [int(line) for line in text.split()]
+        except ValueError as error:
+            raise CacheError(
+                f"{self.path / name}: {error}. Give one frame number a line."
+            ) from None
+
+    def _types(self) -> dict[int, str]:
+        file = self.path / "scene_type.tsv"
+        if not file.exists():
+            return {}
+        rows = [line.split("\t") for line in _text(file).splitlines() if line]
+        try:
+            return {int(number): kind for number, kind in rows}
+        except ValueError:
+            raise CacheError(
+                f"{file}: expected lines of a frame number, a tab and a type."
+            ) from None
+
+    def _find_scenes(self) -> dict[int, str]:
+        types = self._types()
+        group = {
+            number: (split == keys.TRAIN, types.get(number, split))
+            for split, numbers in self.splits.items()
+            for number in numbers
+        }
+        # Test frames with and without truth share scenes, and a type where types are known.
+        for number, (is_train, kind) in group.items():
+            if kind == keys.PREDICT:
+                group[number] = (is_train, keys.TEST)
+        scenes: dict[int, str] = {}
+        for run in _runs(sorted(group), group):
+            for scene in self._cut(run) if len(run) > _LONG_RUN else [run]:
+                name = f"{group[scene[0]][1]}_{frame_id(scene[0])}"
+                scenes |= dict.fromkeys(scene, name)
+        return scenes
+
+    def _cut(self, run: list[int]) -> list[list[int]]:
+        colours = [_colours(self._picture("rgb", number, "jpg")) for number in run]
+        scenes = [[run[0]]]
+        for number, before, after in zip(run[1:], colours, colours[1:], strict=False):
+            if 1 - np.minimum(before, after).sum() > _COLOUR_CHANGE:
+                scenes.append([])
+            scenes[-1].append(number)
+        return scenes
+
+
+class LabeledMat:
+    """The official ``nyu_depth_v2_labeled.mat`` with its ``splits.mat``.
+
+    The first is MATLAB v7.3, that is HDF5 with the axes reversed; strings are references to
+    arrays of 16-bit characters. Scenes are the file's own.
+
+    Args:
+        path: the labelled data.
+        splits: MATLAB v5 with ``trainNdxs`` and ``testNdxs``, 1-based.
+        space: classes of the labels.
+        raw_depth: take the sensor's own depth for the ground truth, without what was filled in:
+            pixels without a reading, or at the sensor's limit of 10 m, are missing. Whichever is
+            not taken is the alternative.
+
+    Raises:
+        CacheError: a file that is missing, damaged or of another layout.
+    """
+
+    def __init__(
+        self, path: Path, splits: Path, space: LabelSpace, *, raw_depth: bool = False
+    ) -> None:
+        self.path = path
+        self.modalities = modalities(space)
+        main, other = (RAW, FILLED) if raw_depth else (FILLED, RAW)
+        if not path.is_file():
+            raise CacheError(f"{path} does not exist. Download nyu_depth_v2_labeled.mat.")
+        try:
+            self._file = h5py.File(path, "r", locking=False)
+            count, _, width, height = self._file["images"].shape
+            # A copy of the file without the other depth serves as well.
+            depths = (main, other) if _DEPTHS[other] in self._file else (main,)
+            self.truths: dict[str, tuple[str, ...]] = {DEPTH: depths}
+            expected = {
+                "images": (count, 3, width, height),
+                **{_DEPTHS[name]: (count, width, height) for name in depths},
+                "labels": (count, width, height),
+            }
+            found = {name: self._file[name].shape for name in expected}
+            names = self._strings("names")
+            self._scenes = self._strings("scenes")
+            types = self._strings("sceneTypes")
+        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise CacheError(
+                f"{path} is not nyu_depth_v2_labeled.mat as published ({error}). Download it again."
+            ) from error
+        if found != expected or len(self._scenes) != count or len(types) != count:
+            raise CacheError(
+                f"{path}: arrays of {found} for {len(self._scenes)} scenes, expected {expected}. "
+                "Download it again."
+            )
+        self.size = (height, width)
+        self._labels = space.from_raw(names)
+        self.splits = _official_splits(splits, count)
+        self.notes = _notes(space) | {
+            "ground_truth": "raw sensor depth with its mask, raw labels"
+            if raw_depth
+            else "in-filled depth, raw labels",
+            "scenes": "the data set's own",
+        }
+
+    def scene(self, number: int) -> str:
+        """The data set's name of it."""
+        return self._scenes[number - 1]
+
+    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+        """One frame, from the file."""
+        row = number - 1
+        try:
+            truth: dict[str, NDArray[Any]] | None = None
+            others: dict[tuple[str, str], NDArray[Any]] | None = None
+            if targets:
+                main, *rest = self.truths[DEPTH]
+                label = self._to_classes(self._file["labels"][row].T)
+                truth = {DEPTH: self._depth(main, row), SEMANTIC: label}
+                others = {(DEPTH, name): self._depth(name, row) for name in rest}
+            picture = self._file["images"][row].transpose(2, 1, 0) if image else None
+        except (OSError, RuntimeError) as error:
+            raise CacheError(
+                f"{self.path}: frame {number} cannot be read ({error}). Download the file again."
+            ) from error
+        return Frame(picture, truth, others)
+
+    def _depth(self, name: str, row: int) -> NDArray[Any]:
+        """A ground truth of depth: ``(H, W)``."""
+        depth: NDArray[Any] = self._file[_DEPTHS[name]][row].T
+        if name == RAW:
+            depth = np.where((depth > 0) & (depth < _SATURATED), depth, Depth.invalid)
+        return depth
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _to_classes(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
+        if raw.max() >= len(self._labels):
+            raise CacheError(
+                f"{self.path}: label {raw.max()} is beyond the {len(self._labels) - 1} names. "
+                "Download it again."
+            )
+        classes: NDArray[np.uint8] = self._labels[raw]
+        return classes
+
+    def _strings(self, name: str) -> list[str]:
+        """MATLAB cell array of strings: references to character arrays."""
+        return [
+            "".join(map(chr, self._file[reference][()].ravel()))
+            for reference in self._file[name][()].ravel()
+        ]
+
+
+def _official_splits(path: Path, count: int) -> dict[str, list[int]]:
+    arrays = read_mat5(path)
+    try:
+        splits = {
+            split: [int(n) for n in arrays[key].ravel()]
+            for split, key in ((keys.TRAIN, "trainNdxs"), (keys.TEST, "testNdxs"))
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CacheError(
+            f"{path} lacks a list of frames ({error}). Give splits.mat with trainNdxs and testNdxs."
+        ) from error
+    wrong = [n for numbers in splits.values() for n in numbers if not 1 <= n <= count]
+    if wrong:
+        raise CacheError(f"{path} names frame {wrong[0]} of {count}. Frames are counted from 1.")
+    return {name: numbers for name, numbers in splits.items() if numbers}
+
+
+def _runs(numbers: Sequence[int], group: Mapping[int, object]) -> list[list[int]]:
+    """Stretches of consecutive numbers of one group."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1 and group[number - 1] == group[number]:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
+
+
+def _colours(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Colour histogram, summing to 1."""
+    bins = (image[::4, ::4] >> 5).astype(np.int64)  # every fourth pixel says as much
+    codes = (bins[..., 0] << 6) | (bins[..., 1] << 3) | bins[..., 2]
+    counts = np.bincount(codes.ravel(), minlength=512)
+    return np.asarray(counts / counts.sum())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CacheError(f"{path} cannot be read ({error}). Complete the folder.") from error

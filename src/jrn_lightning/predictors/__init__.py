@@ -1,0 +1,1 @@
+"""What fills a cache with predictions: networks trained here, cross-fitted, and trained JRNs."""

@@ -1,0 +1,505 @@
+"""Cross-fitting: predictions of every frame by a network that has not seen its scene.
+
+A network predicts its own training frames better than others, and a refinement network trained on
+such predictions trusts them too much. So the training scenes are dealt into K folds, one network
+is trained without each, and a training frame is predicted by the network that was trained without
+its fold. All other frames are dealt over the same K networks, scene by scene: so both sides come
+from networks of one kind, trained on equally many frames. An average of the K, or one network
+trained on all folds, would be better on the test frames than any out-of-fold prediction is, and
+would bring back the difference that cross-fitting removes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from jrn_lightning import keys
+from jrn_lightning.errors import CacheError, CheckpointError, JRNError
+from jrn_lightning.importers.frames import DataSet
+from jrn_lightning.modalities import Modality
+from jrn_lightning.predictors import checkpoint
+from jrn_lightning.predictors.frames import PreparedFrames, chunks, prepare
+from jrn_lightning.predictors.networks import ImageNetwork, require_encoder
+from jrn_lightning.predictors.settings import SingleTaskSettings
+from jrn_lightning.predictors.task import SingleTask, predict_images
+from jrn_lightning.progress import Advance, side_by_side
+
+_FRAMES: Final = "frames"
+#: frames that are predicted at a time
+_CHUNK: Final = 8
+#: what predicting a frame costs, against training on it once
+_PREDICTION_COST: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One network's frames.
+
+    Args:
+        index: from 0.
+        training: numbers of the frames that it is trained on.
+        predicted: numbers of the frames that it predicts: the training frames of the scenes that
+            it has not seen, and its share of all other splits.
+    """
+
+    index: int
+    training: tuple[int, ...]
+    predicted: tuple[int, ...]
+
+
+def folds(data: DataSet, count: int, seed: int = 0, *, in_sample: bool = False) -> list[Fold]:
+    """Deal scenes into folds of about equally many frames.
+
+    Args:
+        data: the data set.
+        count: K.
+        seed: of the deal.
+        in_sample: let a training frame be predicted by a network that *was* trained on it, to
+            measure what that costs.
+
+    Raises:
+        CacheError: fewer training scenes than folds.
+    """
+    training = data.splits.get(keys.TRAIN, [])
+    others = [n for split, ns in data.splits.items() if split != keys.TRAIN for n in ns]
+    scenes = len({data.scene(n) for n in training})
+    if scenes < count:
+        raise CacheError(
+            f"{data.path} has {scenes} training scenes for {count} folds. Give fewer folds."
+        )
+    home = _deal(data, training, count, seed)
+    guests = _deal(data, others, count, seed + 1)
+    return [
+        Fold(
+            k,
+            tuple(n for n in training if home[n] != k),
+            tuple(n for n in training if home[n] == (k + in_sample) % count)
+            + tuple(n for n in others if guests[n] == k),
+        )
+        for k in range(count)
+    ]
+
+
+def _deal(data: DataSet, numbers: Sequence[int], count: int, seed: int) -> dict[int, int]:
+    """Frame -> fold; whole scenes, the largest first, each to the fold with the fewest frames."""
+    by_scene: dict[str, list[int]] = {}
+    for number in numbers:
+        by_scene.setdefault(data.scene(number), []).append(number)
+    names = sorted(by_scene)
+    order = np.random.default_rng(seed).permutation(len(names))
+    sizes = [0] * count
+    home: dict[int, int] = {}
+    for i in sorted(order, key=lambda i: -len(by_scene[names[i]])):
+        k = sizes.index(min(sizes))
+        sizes[k] += len(by_scene[names[i]])
+        home |= dict.fromkeys(by_scene[names[i]], k)
+    return home
+
+
+class CrossFitted:
+    """The predictions of one modality by all folds; see :class:`.Maps`.
+
+    Args:
+        files: what the folds' networks wrote.
+        networks: their checkpoints.
+        modality: that they predict.
+    """
+
+    ordered_by_name = True
+
+    def __init__(self, files: Sequence[Path], networks: Sequence[Path], modality: Modality) -> None:
+        self.path = networks[0].parent
+        self.networks = list(networks)
+        self._maps: dict[int, NDArray[np.float16]] = {}
+        for file in files:
+            with np.load(file, allow_pickle=False) as archive:
+                self._maps |= dict(zip(archive["index"].tolist(), archive["maps"], strict=True))
+        self.numbers = sorted(self._maps)
+        shape = self._maps[self.numbers[0]].shape
+        self.shape = (shape[0], shape[1], shape[2])
+        self.dtype: np.dtype[Any] = np.dtype(np.float16)
+        self.classes: tuple[str, ...] | None = getattr(modality, "classes", None)
+
+    def read(self, number: int) -> NDArray[Any]:
+        """Prediction of frame ``number``: ``(C, h, w)`` float16."""
+        return self._maps[number]
+
+    def hash(self) -> str:
+        """SHA-256 of the networks' files."""
+        sha = hashlib.sha256()
+        for path in self.networks:
+            sha.update(hashlib.sha256(path.read_bytes()).digest())
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One network to be trained and asked: all that a process needs."""
+
+    name: str
+    modality: Modality
+    settings: SingleTaskSettings
+    fold: Fold
+    frames: Path
+    network: Path
+    predictions: Path
+    fingerprint: str
+    statistics: torch.Tensor  # of the training truth
+    accelerator: str
+
+    @property
+    def predictions_fingerprint(self) -> str:
+        """What the predictions follow from."""
+        return f"{self.fingerprint} {self.fold.predicted}"
+
+    @property
+    def cost(self) -> float:
+        """Of training and predicting, in frames trained on once."""
+        return _trained_on(self.fold, self.settings) * self.settings.epochs + self.prediction_cost
+
+    @property
+    def prediction_cost(self) -> float:
+        """Of predicting alone."""
+        return len(self.fold.predicted) * _PREDICTION_COST
+
+
+def _whole_batches(frames: int, settings: SingleTaskSettings) -> bool:
+    """Whether to leave out an epoch's last, smaller batch: its statistics mislead."""
+    return frames >= 2 * settings.batch_size
+
+
+def _trained_on(fold: Fold, settings: SingleTaskSettings) -> int:
+    """Frames of an epoch."""
+    count = len(fold.training)
+    return count - count % settings.batch_size if _whole_batches(count, settings) else count
+
+
+class CrossFit:
+    """Trains and asks the networks of some modalities of a data set, keeping what is finished.
+
+    ``<folder>/<modality>-fold<k>.ckpt`` are the networks. Run again after a stop, finished ones are
+    not trained again.
+
+    Args:
+        data: the data set.
+        modalities: names of those to predict.
+        settings: of the networks.
+        folder: to keep the networks in.
+        force: replace networks of other settings or frames, rather than refuse.
+        in_sample: see :func:`folds`.
+        workers: processes on a CPU; by default one a processor.
+
+    Raises:
+        CacheError: too few scenes, a fold that lacks a class.
+        CheckpointError: the folder holds networks of other settings.
+    """
+
+    def __init__(
+        self,
+        data: DataSet,
+        modalities: Iterable[str],
+        settings: SingleTaskSettings,
+        folder: Path,
+        *,
+        force: bool = False,
+        in_sample: bool = False,
+        workers: int | None = None,
+    ) -> None:
+        settings.check()
+        require_encoder(settings.encoder)
+        self.data = data
+        self.names = list(modalities)
+        self.settings = settings
+        self.folder = folder
+        self.force = force
+        self.workers = workers
+        self.in_sample = in_sample
+        self.folds = folds(data, settings.folds, settings.seed, in_sample=in_sample)
+
+    @property
+    def cost(self) -> float:
+        """The work of :meth:`run` in the units of ``advance``, if nothing is finished yet."""
+        frames = sum(map(len, self.data.splits.values()))
+        trained = sum(_trained_on(f, self.settings) * self.settings.epochs for f in self.folds)
+        predicted = sum(len(f.predicted) * _PREDICTION_COST for f in self.folds)
+        return frames + len(self.names) * (trained + predicted)
+
+    def run(self, advance: Advance = lambda _: None) -> dict[str, CrossFitted]:
+        """Train what is not there yet, and predict every frame.
+
+        Args:
+            advance: called with the work done since the last call, of :attr:`cost` in all.
+
+        Returns:
+            Modality -> its predictions.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        frames = prepare(self.data, self.settings.size, self.folder / _FRAMES, lambda: advance(1.0))
+        jobs = [self._job(name, fold, frames) for name in self.names for fold in self.folds]
+        waiting = []
+        for job in jobs:
+            done = self._finished(job)
+            advance(job.cost if done else 0.0)
+            if not done:
+                waiting.append(job)
+        # On a GPU they would only wait for each other.
+        workers = 1 if torch.cuda.is_available() else self.workers
+        side_by_side(_run, waiting, workers, advance)
+        return {
+            name: CrossFitted(
+                [j.predictions for j in jobs if j.name == name],
+                [j.network for j in jobs if j.name == name],
+                self.data.modalities[name],
+            )
+            for name in self.names
+        }
+
+    def clean(self) -> None:
+        """Remove what only the building of a cache needs; the networks stay."""
+        shutil.rmtree(self.folder / _FRAMES, ignore_errors=True)
+        for file in self.folder.glob("*.npz"):
+            file.unlink()
+
+    def description(self, name: str) -> str:
+        """How a modality was predicted, for the notes of a cache."""
+        s = self.settings
+        sizes = ", ".join(str(len(f.training)) for f in self.folds)
+        seen = (
+            "a network that was trained on it"
+            if self.in_sample
+            else ("the network that has not seen its scene")
+        )
+        return (
+            f"{s.encoder} on {s.size[0]} × {s.size[1]}, {s.epochs} epochs, {s.folds} folds by "
+            f"scene with {sizes} training frames; a training frame is predicted by {seen}, every "
+            "other frame by one of the same networks, dealt scene by scene"
+            + ("" if self.in_sample else ", so that both are of one quality")
+            + ("; mirrored images averaged" if s.mirror else "")
+        )
+
+    # -- what is there -------------------------------------------------------------------------
+
+    def _job(self, name: str, fold: Fold, frames: PreparedFrames) -> _Job:
+        modality = self.data.modalities[name]
+        known = set(frames.usable[name])
+        usable = [n for n in fold.training if frames.row[n] in known]
+        fold = Fold(fold.index, tuple(usable), fold.predicted)
+        statistics = truth_statistics(frames, modality, fold.training)
+        if not fold.training or not float(statistics.sum()):
+            problem: str | None = "no frame with ground truth"
+        else:
+            problem = modality.single_task_problem(statistics)
+        if problem:
+            raise CacheError(
+                f"{self.data.path}: fold {fold.index} has {problem} to train the {name} network "
+                "on. Give fewer folds, another seed, or more frames."
+            )
+        stem = f"{name}-fold{fold.index}"
+        return _Job(
+            name,
+            modality,
+            self.settings,
+            fold,
+            frames.folder,
+            self.folder / f"{stem}.ckpt",
+            self.folder / f"{stem}.npz",
+            _fingerprint(self.settings, modality, fold, frames),
+            statistics,
+            "gpu" if torch.cuda.is_available() else "cpu",
+        )
+
+    def _finished(self, job: _Job) -> bool:
+        """Whether network and predictions are there; a network of other frames is refused."""
+        if not job.network.exists():
+            return False
+        try:
+            about = checkpoint.read_about(job.network)
+        except CheckpointError:
+            if not self.force:
+                raise
+            job.network.unlink()
+            return False
+        if about["about"].get("fingerprint") != job.fingerprint:
+            if not self.force:
+                old, new = about["settings"], job.settings.values()
+                changed = ", ".join(
+                    f"{k} {old.get(k)} then, {v} now" for k, v in new.items() if old.get(k) != v
+                )
+                raise CheckpointError(
+                    f"{job.network} was trained with other settings or frames "
+                    f"({changed or 'the frames differ'}). Give --force to train it anew, or "
+                    "another name for the cache."
+                )
+            job.network.unlink()
+            return False
+        return _predictions_of(job) == job.predictions_fingerprint
+
+
+def truth_statistics(
+    frames: PreparedFrames, modality: Modality, numbers: Iterable[int]
+) -> torch.Tensor:
+    """Sums over the ground truth of some frames, see ``Modality.single_task_statistics``."""
+    rows = [frames.row[n] for n in numbers]
+    total = torch.zeros(1, dtype=torch.float64)
+    for row in rows:
+        total = total + modality.single_task_statistics(
+            frames.batch_truths(modality.name, [row])[0]
+        )
+    return total
+
+
+def _fingerprint(
+    settings: SingleTaskSettings, modality: Modality, fold: Fold, frames: PreparedFrames
+) -> str:
+    """What a network's weights follow from."""
+    head = [settings.hash, modality.kind, modality.attributes, fold.training]
+    sha = hashlib.sha256(json.dumps(head).encode())
+    for number in fold.training:
+        row = frames.row[number]
+        sha.update(frames.images[row].tobytes())
+        sha.update(frames.truths[modality.name][row].tobytes())
+    return sha.hexdigest()
+
+
+def _predictions_of(job: _Job) -> str | None:
+    """Fingerprint of the predictions' network, None where they are missing or damaged."""
+    try:
+        with np.load(job.predictions, allow_pickle=False) as archive:
+            return str(archive["fingerprint"])
+    except Exception:  # a missing or cut-off archive ends in exceptions of many types
+        return None
+
+
+# -- training --------------------------------------------------------------------------------------
+
+
+class _Training(Dataset[int]):
+    """The rows of a fold; whole batches are made by :meth:`collate`."""
+
+    def __init__(self, frames: PreparedFrames, modality: str, rows: Sequence[int]) -> None:
+        self.frames, self.modality, self.rows = frames, modality, list(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> int:
+        return self.rows[i]
+
+    def collate(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.frames.batch_images(rows), self.frames.batch_truths(self.modality, rows)
+
+
+class _Tell(pl.Callback):
+    """Reports every step's frames."""
+
+    def __init__(self, advance: Advance) -> None:
+        self.advance = advance
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, i: int
+    ) -> None:
+        self.advance(float(len(batch[0])))
+
+
+def _run(job: _Job, advance: Advance) -> None:
+    """Train the network of a job, unless it is there, and let it predict its frames."""
+    frames = PreparedFrames(job.frames)
+    if job.network.exists():
+        advance(job.cost - job.prediction_cost)
+        network = checkpoint.load(job.network).network
+    else:
+        network = _train(job, frames, advance)
+    device = torch.device("cuda" if job.accelerator == "gpu" else "cpu")
+    network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    maps = []
+    for numbers in chunks(job.fold.predicted, _CHUNK):
+        images = frames.batch_images([frames.row[n] for n in numbers]).to(device)
+        predicted = predict_images(network, job.modality, images, job.settings.mirror)
+        maps.append(predicted.cpu().numpy().astype(np.float16))
+        advance(len(numbers) * _PREDICTION_COST)
+    part = job.predictions.with_suffix(".part.npz")
+    np.savez(
+        part,
+        index=np.array(job.fold.predicted, np.int64),
+        maps=np.concatenate(maps),
+        fingerprint=np.array(job.predictions_fingerprint),
+    )
+    os.replace(part, job.predictions)
+
+
+def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
+    settings, modality, start = job.settings, job.modality, time.perf_counter()
+    # Another stream of random numbers for every modality and fold.
+    seed = int.from_bytes(
+        hashlib.sha256(f"{settings.seed} {job.network.stem}".encode()).digest()[:4]
+    )
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    pl.seed_everything(seed, workers=False, verbose=False)
+    network: ImageNetwork = ImageNetwork(
+        settings.encoder,
+        modality.channels,
+        settings.width,
+        settings.stride,
+        modality.single_task_bias(job.statistics),
+    ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task = SingleTask(network, modality, job.statistics.float(), settings)
+    data = _Training(frames, job.name, [frames.row[n] for n in job.fold.training])
+    loader = DataLoader(
+        data,
+        settings.batch_size,
+        shuffle=True,
+        collate_fn=data.collate,
+        drop_last=_whole_batches(len(data), settings),
+    )
+    half = job.accelerator == "gpu" and torch.cuda.is_bf16_supported(including_emulation=False)
+    with warnings.catch_warnings():
+        # Frames are memory-mapped: worker processes would only copy them.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # Lightning 2.6.6 uses a name that PyTorch 2.13 deprecates.
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated.*")
+        trainer = pl.Trainer(
+            accelerator=job.accelerator,
+            devices=1,
+            precision="bf16-mixed" if half else "32-true",
+            max_epochs=settings.epochs,
+            gradient_clip_val=1.0,
+            logger=False,
+            callbacks=[_Tell(advance)],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(task, loader)
+    if not np.isfinite(task.losses).all():
+        raise JRNError(
+            f"training the {job.name} network diverged. Lower its learning_rate "
+            f"(now {settings.learning_rate:g})."
+        )
+    about = {
+        "fingerprint": job.fingerprint,
+        "fold": job.fold.index,
+        "training_frames": list(job.fold.training),
+        "losses": [round(x, 6) for x in task.losses],
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    checkpoint.save(job.network, network, modality, settings, about)
+    return network
+
+
+__all__ = ["CrossFit", "CrossFitted", "Fold", "folds", "truth_statistics"]

@@ -1,0 +1,190 @@
+"""From colour frames to a prediction cache, by networks of our own, somebody else's, or both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock
+
+from jrn_lightning.cache import PredictionCache, refuse_existing
+from jrn_lightning.errors import CacheError
+from jrn_lightning.importers.build import Input, build
+from jrn_lightning.importers.frames import DataSet
+from jrn_lightning.predictors.crossfit import CrossFit
+from jrn_lightning.predictors.settings import NETWORKS, SingleTaskSettings
+from jrn_lightning.progress import Advance
+from jrn_lightning.rooms import Rooms, RoomsSpec, render
+
+#: environment variable with the folder of what is built once and found again
+HOME: Final = "JRN_HOME"
+#: note of a cache of rooms: what it follows from
+BUILT_FROM: Final = "built_from"
+
+Bar = Callable[[str, float], AbstractContextManager[Advance]]
+
+
+def networks_folder(cache: Path) -> Path:
+    """Where the networks of a cache are kept: beside it.
+
+    >>> networks_folder(Path("data/nyu.h5")).as_posix()
+    'data/nyu-single-task'
+    """
+    return cache.with_name(f"{cache.stem}-single-task")
+
+
+def predict_into_cache(
+    data: DataSet,
+    imported: Mapping[str, Input],
+    settings: SingleTaskSettings,
+    out: Path,
+    bar: Bar,
+    *,
+    images: bool = True,
+    force: bool = False,
+    in_sample: bool = False,
+    notes: Mapping[str, str] | None = None,
+    workers: int | None = None,
+) -> None:
+    """Cross-fit a network for every modality that is not imported, and write the cache.
+
+    Run again after a stop it goes on: finished networks are not trained again.
+
+    Args:
+        data: the frames.
+        imported: predictions of some modalities.
+        settings: of the networks for the others.
+        out: the cache to make.
+        bar: makes a progress bar of a title and a total.
+        images: whether to store the colour images.
+        force: replace an existing cache, and networks of other settings.
+        in_sample: predict training frames by networks that have seen them, to measure what
+            cross-fitting is worth.
+        notes: remarks for the cache.
+        workers: processes on a CPU; one a core by default.
+
+    Raises:
+        CacheError: what :func:`~jrn_lightning.importers.build.build` and :class:`.CrossFit` refuse.
+        CheckpointError: networks of other settings in the way.
+    """
+    refuse_existing(out, force)
+    out = out.absolute()
+    names = [m for m in data.modalities if m not in imported]
+    folder = networks_folder(out)
+    fit = CrossFit(data, names, settings, folder, force=force, in_sample=in_sample, workers=workers)
+    with bar(f"Training {len(names) * settings.folds} networks", fit.cost) as advance:
+        sources = fit.run(advance)
+    sampling = "in-sample" if in_sample else "out-of-fold"
+    own = {m: Input(source, settings.encoder, sampling) for m, source in sources.items()}
+    described = {f"{m}_network": fit.description(m) for m in names}
+    total = sum(map(len, data.splits.values()))
+    with bar("Writing the cache", total) as advance:
+        build(
+            data,
+            {**imported, **own},
+            out,
+            images=images,
+            force=force,
+            notes={**described, NETWORKS: folder.name, **(notes or {})},
+            advance=lambda: advance(1),
+        )
+    fit.clean()
+
+
+def home() -> Path:
+    """The folder of what is built once and found again: $JRN_HOME, or the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get(HOME) or Path(base) / "jrn-lightning")
+
+
+def rooms_path(spec: RoomsSpec, settings: SingleTaskSettings) -> Path:
+    """Where the cache of some rooms is found again: named after all that it follows from."""
+    return home() / f"rooms-{spec.hash[:10]}-{settings.hash[:10]}.h5"
+
+
+def build_rooms(
+    spec: RoomsSpec,
+    settings: SingleTaskSettings,
+    out: Path,
+    bar: Bar,
+    *,
+    force: bool = False,
+    workers: int | None = None,
+) -> None:
+    """Render rooms, unless that was done before, and predict them into a cache.
+
+    Args:
+        spec: of the rooms.
+        settings: of the networks.
+        out: the cache to make.
+        bar: makes a progress bar of a title and a total.
+        force: replace an existing cache, and networks of other settings.
+        workers: processes; one a core by default.
+
+    Raises:
+        CacheError: fewer training rooms than folds; what :func:`predict_into_cache` refuses.
+    """
+    refuse_existing(out, force)
+    if spec.train_rooms < settings.folds:  # each fold needs a room: told before rendering them
+        raise CacheError(
+            f"{spec.train_rooms} training rooms cannot be dealt into {settings.folds} folds. Give "
+            "more rooms, or fewer folds."
+        )
+    frames = home() / f"rooms-{spec.hash[:10]}"
+    frames.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        FileLock(f"{frames}.lock"),
+        bar(f"Rendering {spec.frames} frames", spec.frames) as advance,
+    ):
+        render(spec, frames, workers=workers, advance=lambda: advance(1))
+    predict_into_cache(
+        Rooms(spec, frames),
+        {},
+        settings,
+        out,
+        bar,
+        force=force,
+        notes={BUILT_FROM: _hashes(spec, settings)},
+        workers=workers,
+    )
+
+
+def require_rooms(spec: RoomsSpec, settings: SingleTaskSettings, path: Path, bar: Bar) -> None:
+    """Build the cache of these rooms at ``path`` unless it is there.
+
+    Jobs that start side by side wait for the first of them.
+
+    Raises:
+        CacheError: the file holds something else.
+    """
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            build_rooms(spec, settings, path, bar)
+            return
+    with PredictionCache(path) as cache:
+        if cache.notes.get(BUILT_FROM) != _hashes(spec, settings):
+            raise CacheError(
+                f"{path} holds other data than the rooms asked for. For a cache of your own give "
+                "data=cache or data=nyu beside data.cache; for these rooms another file."
+            )
+
+
+def _hashes(spec: RoomsSpec, settings: SingleTaskSettings) -> str:
+    return f"{spec.hash} {settings.hash}"
+
+
+__all__ = [
+    "BUILT_FROM",
+    "HOME",
+    "build_rooms",
+    "home",
+    "networks_folder",
+    "predict_into_cache",
+    "require_rooms",
+    "rooms_path",
+]

@@ -1,0 +1,179 @@
+"""Single-task predictions of a folder of photographs, as a prediction cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from jrn_lightning import keys
+from jrn_lightning.cache import CacheWriter, PredictionSpec, Provenance
+from jrn_lightning.cache.grid import Grid
+from jrn_lightning.errors import CacheError, CheckpointError
+from jrn_lightning.modalities import Modality
+from jrn_lightning.predictors import checkpoint
+from jrn_lightning.predictors.checkpoint import SingleTaskNetwork
+from jrn_lightning.predictors.frames import small_image
+from jrn_lightning.progress import Advance
+
+SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+class Photographs:
+    """The pictures of a folder, by name.
+
+    Args:
+        folder: with pictures of one size, of types :data:`SUFFIXES`.
+
+    Raises:
+        CacheError: no folder, none in it, two of one name, one that does not open, or one of
+            another size than the first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise CacheError(f"{folder} is no folder. Give a folder of pictures.")
+        files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
+        if not files:
+            raise CacheError(f"{folder} holds no picture. Give files of {', '.join(SUFFIXES)}.")
+        self.folder = folder
+        self.files = {f.stem: f for f in files}
+        if len(self.files) < len(files):
+            twice = next(f for f in files if self.files[f.stem] != f)
+            raise CacheError(
+                f"{folder} holds {twice.name} and {self.files[twice.stem].name}. Keep one of them."
+            )
+        # All of them before any work is done; their headers tell.
+        self.size = _size(files[0])
+        for file in files[1:]:
+            _require(_size(file), self.size, file, files[0])
+
+    def read(self, name: str) -> NDArray[np.uint8]:
+        """A picture, upright: ``(H, W, 3)``.
+
+        Raises:
+            CacheError: it does not open.
+        """
+        with _opened(self.files[name]) as picture:
+            return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(file) as picture:
+            yield picture
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CacheError(
+            f"{file} cannot be read as a picture ({error}). Take it out of the folder, or "
+            "copy it again."
+        ) from error
+
+
+def _size(file: Path) -> tuple[int, int]:
+    """(H, W) of the upright picture."""
+    with _opened(file) as picture:
+        lying = picture.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        width, height = picture.size
+    return (width, height) if lying else (height, width)
+
+
+def _require(size: tuple[int, int], wanted: tuple[int, int], file: Path, first: Path) -> None:
+    if size != wanted:
+        raise CacheError(
+            f"{file} has {size[0]} × {size[1]} pixels, {first.name} has {wanted[0]} × "
+            f"{wanted[1]}. Give pictures of one size in a folder."
+        )
+
+
+def open_networks(
+    folder: Path, modalities: Mapping[str, Modality], fold: int = 0
+) -> dict[str, SingleTaskNetwork]:
+    """The networks of one fold, for each of some modalities.
+
+    One fold, not an average of all: it is of the quality that a refinement network was trained on.
+
+    Args:
+        folder: ``<cache>-single-task``, as ``jrn cache`` leaves it.
+        modalities: that a refinement network takes.
+        fold: from 0.
+
+    Raises:
+        CheckpointError: one is missing, or predicts other classes.
+    """
+    networks = {}
+    for name, wanted in modalities.items():
+        path = folder / f"{name}-fold{fold}.ckpt"
+        if not path.is_file():
+            found = sorted(p.name for p in folder.glob("*-fold*.ckpt")) if folder.is_dir() else []
+            raise CheckpointError(
+                f"{path} does not exist ({', '.join(found) or 'no network there'}). Give "
+                "--single-task the folder that 'jrn cache … --single-task' left beside its cache."
+            )
+        networks[name] = checkpoint.load(path)
+        kind = networks[name].modality
+        if (kind.kind, kind.attributes) != (wanted.kind, wanted.attributes):
+            raise CheckpointError(
+                f"{path} predicts {name} = {kind.attributes}, the refinement network takes "
+                f"{wanted.attributes}. Use networks of the same classes."
+            )
+    return networks
+
+
+def predict_photographs(
+    photographs: Photographs,
+    networks: Mapping[str, SingleTaskNetwork],
+    out: Path,
+    advance: Advance = lambda _: None,
+) -> None:
+    """Write the networks' predictions as a cache whose only split is ``predict``.
+
+    Args:
+        photographs: the pictures; every one a scene of its own.
+        networks: by modality.
+        out: the cache to make.
+        advance: called with the number of pictures done since the last call.
+    """
+    names = list(photographs.files)
+    with CacheWriter(
+        out,
+        modalities={m: network.modality for m, network in networks.items()},
+        frame=photographs.size,
+        notes={"data": str(photographs.folder)},
+    ) as writer:
+        writer.add_split(
+            keys.PREDICT,
+            ids=names,
+            scenes=names,
+            predictions={m: _spec(network, photographs.size) for m, network in networks.items()},
+            targets=False,
+            images=True,
+        )
+        for i, name in enumerate(names):
+            image = photographs.read(name)
+            predictions: dict[str, NDArray[Any]] = {}
+            for m, network in networks.items():
+                small = np.array(small_image(image, network.settings.size))
+                batch = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
+                predictions[m] = network.predict(batch)[0].numpy().astype(np.float16)
+            writer.write(keys.PREDICT, i, predictions=predictions, image=image)
+            advance(1)
+
+
+def _spec(network: SingleTaskNetwork, frame: tuple[int, int]) -> PredictionSpec:
+    grid = network.settings.grid
+    return PredictionSpec(
+        (network.modality.channels, *grid),
+        np.dtype(np.float16),
+        Grid.area(grid, frame),
+        Provenance(network.settings.encoder, network.digest, "unseen"),
+    )
+
+
+__all__ = ["SUFFIXES", "Photographs", "open_networks", "predict_photographs"]

@@ -1,1 +1,0 @@
-"""The networks whose predictions fill a cache, from colour images; cross-fitting."""

@@ -1,1 +1,0 @@
-"""Jobs, their records, and the comparison across a sweep."""

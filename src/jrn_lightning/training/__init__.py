@@ -1,0 +1,1 @@
+"""The LightningModule, one job, its configuration, and Hydra around it."""

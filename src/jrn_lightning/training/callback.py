@@ -1,0 +1,129 @@
+"""The Hydra callback of ``run.py``: check a sweep before it starts, compare after each job.
+
+An exception inside a Hydra callback is only a warning, and ``on_multirun_end`` is not called when
+a job failed (Hydra 1.3.8). So a refusal leaves by SystemExit, and the comparison is made after
+every job.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobStatus
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from jrn_lightning.errors import JRNError, no_place
+from jrn_lightning.records.record import SWEPT, Status, is_main_process, job_folder, plan
+from jrn_lightning.training import config as configuration
+
+log = logging.getLogger(__name__)
+
+
+class SweepCallback(Callback):
+    """Keeps the sweep's folder true."""
+
+    def __init__(self) -> None:
+        #: jobs still to come, None where nobody counts them
+        self._left: int | None = None
+        #: who counts: a launcher that works in parallel sends copies of this to other processes
+        self._process = os.getpid()
+        #: whether there is one job, whose own error is all there is to say
+        self._single = False
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Compose and check every job, and note them all, before the first one runs."""
+        if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+            return  # another sweeper decides its jobs as it goes
+        loader = GlobalHydra.instance().config_loader()
+        parser = OverridesParser.create(config_loader=loader)
+        # As BasicSweeper.sweep has it: an experiment's own lists, then the command line's.
+        lists = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+        overrides = parser.parse_overrides([*lists, *config.hydra.overrides.task])
+        os.environ[SWEPT] = ",".join(o.key_or_group for o in overrides if o.is_sweep_override())
+        jobs = []
+        try:
+            for batch in BasicSweeper.split_arguments(overrides, None):
+                for job in batch:
+                    composed = loader.load_sweep_config(config, list(job))
+                    choice = composed.hydra.runtime.choices.arch
+                    _check(composed)
+                    folder = Path(composed.output) / composed.sweep
+                    jobs.append((folder, job_folder(choice, job, composed.seed)))
+        except (JRNError, HydraException, OmegaConfBaseException) as error:
+            _refuse(str(error))
+        self._left = len(jobs)
+        names = [f"{folder}/{job}" for folder, job in jobs]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            _refuse(f"two jobs of this sweep would write to {', '.join(sorted(twice))}.")
+        try:
+            for folder in dict.fromkeys(folder for folder, _ in jobs):
+                plan(folder, [job for at, job in jobs if at == folder])
+        except JRNError as error:
+            _refuse(str(error))
+        except OSError as error:
+            _refuse(no_place(error) or str(error))
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """A single job is a sweep of one: checked before it has a folder."""
+        self._left, self._single = 1, True
+        if not is_main_process():
+            return
+        try:
+            _check(config.copy())
+            (Path(config.output) / config.sweep).mkdir(parents=True, exist_ok=True)
+        except JRNError as error:
+            _refuse(str(error))
+        except OSError as error:
+            _refuse(no_place(error) or str(error))
+
+    def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
+        """Write the comparison of what there is: also after a job that failed."""
+        if not is_main_process():
+            return
+        from jrn_lightning.report.comparison import announce, write_comparison
+
+        sweep = Path(config.output) / config.sweep
+        if self._process != os.getpid():
+            self._left = None
+        self._left = None if self._left is None else self._left - 1
+        try:
+            summary = write_comparison(sweep)
+            over = {Status.FINISHED, Status.FAILED, Status.DAMAGED}
+            # With a parallel launcher nobody counts: then the job that completes the sweep.
+            last = set(summary.jobs["status"]) <= over if self._left is None else self._left == 0
+            if last and not (self._single and job_return.status is JobStatus.FAILED):
+                announce(summary, sweep, _wandb(config))
+        except JRNError as error:
+            # Where a job failed before it had a folder, its own error says why.
+            log.info("no comparison: %s", error)
+
+
+def _check(composed: DictConfig) -> None:
+    """Check a composed configuration, which is Hydra's no more afterwards."""
+    OmegaConf.set_struct(composed, False)
+    del composed["hydra"]
+    configuration.check(composed)
+
+
+def _wandb(config: DictConfig) -> dict[str, Any] | None:
+    """Settings of the report run; None where W&B is not asked for."""
+    if config.logger.kind.name != "wandb":
+        return None
+    values = configuration.plain(config.logger)
+    return {key: values[key] for key in ("project", "entity", "mode")}
+
+
+def _refuse(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)

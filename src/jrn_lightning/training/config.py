@@ -1,0 +1,339 @@
+"""The schema of the configuration: every key, its type, its default, and what it may be.
+
+``conf/`` composes into it, so that a wrong key or type is refused while composing, before
+anything runs. ``check`` refuses what a type cannot express.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast, get_args, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from jrn_lightning.errors import ConfigError
+from jrn_lightning.predictors.settings import SETTINGS, SingleTaskSettings
+
+# Enumerations list their choices in the error that a wrong value gives. They repeat names from
+# the packages that implement them, because importing those takes seconds that a typo should not
+# cost; a test holds the two together.
+Operation = Enum("Operation", ["concatenation", "sum", "product", "maximum", "gate"])
+Skip = Enum("Skip", ["none", "add", "concatenate"])
+Initialization = Enum("Initialization", ["xavier", "gaussian", "pytorch"])
+Mute = Enum("Mute", ["zero", "mean_map", "constant", "other_image", "noise"])
+Schedule = Enum("Schedule", ["cosine", "constant"])
+Precision = Enum("Precision", ["auto", "float32", "bfloat16"])
+MemoryFormat = Enum("MemoryFormat", ["auto", "contiguous", "channels_last"])
+LoggerKind = Enum("LoggerKind", ["wandb", "csv", "none"])
+WandbMode = Enum("WandbMode", ["auto", "online", "offline"])
+PROTOCOLS = ("full", "eigen", "eigen_fergus", "eigen2014")
+
+
+@dataclass
+class ArchConfig:
+    """Arguments of ``models.JRN``; the paper's values, where it gives one."""
+
+    name: str = MISSING
+    operation: Operation = MISSING
+    fusion_channels: int = 60
+    stem_channels: int = 20
+    fused_channels: int | None = None
+    hidden_channels: int = 60
+    scales: list[int] = field(default_factory=lambda: [2, 4, 8])
+    stem_kernel: int = 3
+    fusion_kernel: int = 3
+    hidden_kernel: int = 3
+    head_kernel: int = 3
+    skip: Skip = Skip.add
+
+
+@dataclass
+class RoomsConfig:
+    """Arguments of ``data.rooms.RoomsSpec``: importing that takes seconds, a test compares them."""
+
+    seed: int = 0
+    train_rooms: int = 52
+    test_rooms: int = 20
+    views: int = 4
+    height: int = 240
+    width: int = 320
+
+
+@dataclass
+class DataConfig:
+    """Arguments of ``data.CacheDataModule``, and what its cache is built from if it can be."""
+
+    name: str = MISSING
+    cache: str | None = None
+    rooms: RoomsConfig | None = None
+    single_task: SingleTaskSettings | None = None
+    frame: list[int] | None = None
+    modalities: list[str] | None = None
+    plugins: list[str] = field(default_factory=list)
+    val_fraction: float = 0.1
+    split_seed: int = 0
+    memory_limit_gib: float = 4.0
+    num_workers: int = 0
+
+
+@dataclass
+class RecipeConfig:
+    """How a network is initialised and trained."""
+
+    name: str = MISSING
+    epochs: int = MISSING
+    batch_size: int = 1
+    learning_rate: float = MISSING
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: Schedule = MISSING
+    clip_norm: float | None = None
+    initialization: Initialization = MISSING
+    mean_head_bias: bool = False
+    muted: list[str] = field(default_factory=list)
+    modality_dropout: float = 0.0
+
+
+@dataclass
+class EvaluationConfig:
+    """What the test pass measures."""
+
+    protocols: list[str] | None = None
+    mute_value: Mute = MISSING
+    mute_seed: int = 0
+    strata: bool = True
+    mute_values: list[Mute] = field(default_factory=list)
+    permutations: int = 3
+    ladder: bool = False
+    grid: bool = False
+    resamples: int = 10_000
+
+
+@dataclass
+class TrainerConfig:
+    """Where and how it runs."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    precision: Precision = MISSING
+    memory_format: MemoryFormat = MISSING
+    threads: int | None = None
+    max_epochs: int | None = None
+    limit_frames: int | None = None
+    progress: bool = True
+
+
+@dataclass
+class LoggerConfig:
+    """Where losses and results go beside the job's folder."""
+
+    kind: LoggerKind = MISSING
+    project: str = "jrn-lightning"
+    entity: str | None = None
+    mode: WandbMode = MISSING
+    examples: int = 4
+
+
+@dataclass
+class Config:
+    """One job."""
+
+    arch: ArchConfig = field(default_factory=ArchConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    seed: int = 0
+    sweep: str = "main"
+    output: str = "runs"
+    overwrite: bool = False
+
+
+#: what an argument may name beside the keys of :class:`Config`
+_OTHERS = ("experiment", "hydra", "single_task")
+
+
+def register() -> None:
+    """Make the schema known to Hydra; call before composing."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for name, settings in SETTINGS.items():  # also the choices of `jrn cache --single-task`
+        store.store(group="single_task", name=name, node=settings)
+
+
+def check_keys(arguments: Sequence[str]) -> None:
+    """Refuse an override of a key that does not exist, added with ``+`` or not.
+
+    Hydra refuses only the latter, and does not say which keys there are. What else is wrong with
+    an argument is Hydra's to tell.
+
+    Args:
+        arguments: of the command line.
+
+    Raises:
+        ConfigError: names the key, and those that are there in its place.
+
+    >>> check_keys(["-m", "arch=cat60,sum60", "+experiment=gain", "recipe.epochs=3"])
+    >>> check_keys(["data.rooms.veiws=3"])
+    Traceback (most recent call last):
+    jrn_lightning.errors.ConfigError: there is no key data.rooms.veiws. Keys of data.rooms: ...
+    """
+    parser = OverridesParser.create()
+    for argument in arguments:
+        if argument.startswith("-") or "=" not in argument:
+            continue
+        try:
+            override = parser.parse_override(argument)
+        except HydraException:
+            continue
+        key = override.key_or_group
+        path = key.split(".")
+        if override.package is not None or "/" in key or path[0] in _OTHERS:
+            continue
+        node: Any = Config
+        for depth, part in enumerate(path):
+            keys = get_type_hints(node)
+            if part not in keys:
+                where = f"Keys of {'.'.join(path[:depth])}" if depth else "Keys and groups"
+                known = [*keys, *(() if depth else ("experiment",))]
+                raise ConfigError(f"there is no key {key}. {where}: {', '.join(known)}.")
+            # What may be None, without that.
+            node = next((t for t in get_args(keys[part]) if is_dataclass(t)), keys[part])
+            if not is_dataclass(node):
+                break
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration as plain values, enumerations by name."""
+    container = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(k): v for k, v in container.items()}
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse values that have the right type and cannot work.
+
+    Raises:
+        ConfigError: names the key, the value and what it may be.
+    """
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    rooms = cfg.data.rooms is not None
+    if "data.cache" in missing or (not rooms and cfg.data.cache is None):
+        raise ConfigError(
+            "data.cache is not set. Give a prediction cache: data.cache=nyu.h5; "
+            "`jrn cache nyu --help` tells how to build one. data=rooms needs none."
+        )
+    if missing:
+        raise ConfigError(f"{', '.join(missing)} is not set and has no default.")
+    positive = {
+        "recipe.epochs": cfg.recipe.epochs,
+        "recipe.batch_size": cfg.recipe.batch_size,
+        "recipe.learning_rate": cfg.recipe.learning_rate,
+        "recipe.clip_norm": cfg.recipe.clip_norm,
+        "evaluation.resamples": cfg.evaluation.resamples,
+        "evaluation.permutations": cfg.evaluation.permutations,
+        "trainer.devices": cfg.trainer.devices,
+        "trainer.threads": cfg.trainer.threads,
+        "trainer.max_epochs": cfg.trainer.max_epochs,
+        "trainer.limit_frames": cfg.trainer.limit_frames,
+        "data.memory_limit_gib": cfg.data.memory_limit_gib,
+    }
+    for key, value in positive.items():
+        if value is not None and not value > 0:
+            raise ConfigError(f"{key} is {value}: give a number greater than 0.")
+    for key, value in {
+        "recipe.momentum": cfg.recipe.momentum,
+        "data.val_fraction": cfg.data.val_fraction,
+        "recipe.modality_dropout": cfg.recipe.modality_dropout,
+    }.items():
+        if not 0 <= value < 1:
+            raise ConfigError(f"{key} is {value}: give a number from 0 to below 1.")
+    for key, value in {
+        "recipe.weight_decay": cfg.recipe.weight_decay,
+        "data.num_workers": cfg.data.num_workers,
+        "logger.examples": cfg.logger.examples,
+        "seed": cfg.seed,
+    }.items():
+        if value < 0:
+            raise ConfigError(f"{key} is {value}: give a number of at least 0.")
+    scales = list(cfg.arch.scales)
+    if not scales or any(scale < 1 for scale in scales):
+        raise ConfigError(f"arch.scales is {scales}: give numbers of at least 1, as [2,4,8].")
+    modalities = cfg.data.modalities
+    if modalities is not None and len(set(modalities)) < max(2, len(modalities)):
+        raise ConfigError(
+            f"data.modalities is {list(modalities)}: give at least two different ones, or null "
+            "for all that the cache holds."
+        )
+    frame = cfg.data.frame
+    if frame is not None and (len(frame) != 2 or any(side < 1 for side in frame)):
+        raise ConfigError(f"data.frame is {list(frame)}: give height and width, as [240,320].")
+    protocols = cfg.evaluation.protocols
+    if protocols is not None and (not protocols or set(protocols) - set(PROTOCOLS)):
+        raise ConfigError(
+            f"evaluation.protocols is {list(protocols)}. Choose from: {', '.join(PROTOCOLS)}; "
+            "null for all that fit the frame."
+        )
+    accelerators = ("auto", "cpu", "gpu")
+    if cfg.trainer.accelerator not in accelerators:
+        raise ConfigError(
+            f"trainer.accelerator is {cfg.trainer.accelerator!r}. "
+            f"Choose from: {', '.join(accelerators)}."
+        )
+    if rooms:
+        settings = cfg.data.single_task
+        if settings is None:
+            raise ConfigError(
+                "data.single_task is not set: data.rooms needs networks to predict its frames. "
+                f"Give +single_task@data.single_task={next(iter(SETTINGS))}."
+            )
+        cast(SingleTaskSettings, OmegaConf.to_object(settings)).check()
+    elif not Path(cfg.data.cache).exists():
+        raise ConfigError(
+            f"data.cache is {cfg.data.cache!r}: no such file (from {Path.cwd()}). "
+            "`jrn cache nyu --help` tells how to build one."
+        )
+
+
+def science(cfg: DictConfig) -> dict[str, Any]:
+    """The part of a configuration that decides the numbers: what a fingerprint covers.
+
+    Where results are written and logged, how many workers read, and where the cache lies do not
+    count; which cache it is is added by its content hash.
+    """
+    values = plain(cfg)
+    for key in ("logger", "sweep", "output", "overwrite"):
+        del values[key]
+    for key in ("cache", "rooms", "single_task", "memory_limit_gib", "num_workers"):
+        del values["data"][key]
+    for key in ("progress", "accelerator", "strategy", "threads"):
+        del values["trainer"][key]
+    return values
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as dotted keys.
+
+    >>> flat({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[prefix + key] = value
+    return result
+
+
+GROUPS = tuple(
+    f.name for f in fields(Config) if f.name not in ("seed", "sweep", "output", "overwrite")
+)

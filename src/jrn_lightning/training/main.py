@@ -1,0 +1,64 @@
+"""What ``run.py`` calls: registration before Hydra composes, and one job with short errors."""
+
+from __future__ import annotations
+
+import sys
+
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, OmegaConf
+
+from jrn_lightning.errors import JRNError, no_place
+from jrn_lightning.records.record import job_folder
+from jrn_lightning.training import config
+
+
+def prepare() -> None:
+    """Register the schema and the resolver that names a job's folder."""
+    config.register()
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def check_arguments() -> None:
+    """Refuse a key that does not exist, on the command line, before Hydra composes."""
+    try:
+        config.check_keys(sys.argv[1:])
+    except JRNError as error:
+        sys.exit(str(error))
+
+
+def run(cfg: DictConfig) -> float | None:
+    """Run a job; a user's mistake becomes an error that Hydra prints without a traceback.
+
+    Returns:
+        Mean improvement over the input of the modalities' primary measures, in performance
+        units, for a sweeper that optimises; None without a test.
+    """
+    from jrn_lightning.training.job import run_job
+
+    try:
+        results = run_job(cfg)
+    except JRNError as error:
+        raise CompactHydraException(str(error)) from error
+    except OSError as error:
+        text = no_place(error)
+        if text is None:
+            raise
+        raise CompactHydraException(text) from error
+    return objective(results)
+
+
+def objective(results: dict[str, object]) -> float | None:
+    """Mean improvement of the primary measures, first protocol, pooled over pixels."""
+    rows = results.get("improvement")
+    modalities = results.get("modalities")
+    if not isinstance(rows, list) or not isinstance(modalities, dict):
+        return None
+    protocol = results["protocols"][0]  # type: ignore[index]
+    values = [
+        row["value"]
+        for row in rows
+        if row["protocol"] == protocol
+        and row["pooling"] == "pixels"
+        and row["measure"] == modalities[row["modality"]]["primary"]
+    ]
+    return sum(values) / len(values) if values else None
