@@ -27,9 +27,9 @@ def frames(count: int = 3) -> list[dict[str, Tensor]]:
 @pytest.fixture
 def network() -> JRN:
     torch.manual_seed(0)
-    return JRN(
-        kinds(CHANNELS), fusion_channels=10, skip="none", output_bias={"depth": torch.tensor([3.0])}
-    )
+    found = JRN(kinds(CHANNELS), fusion_channels=10, skip="none")
+    found.start_at({"depth": torch.tensor([3.0])})
+    return found
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities import Depth, Semantic
-from jrn_lightning.networks import INITIALIZATIONS, OPERATIONS, is_loose
+from jrn_lightning.networks import INITIALIZATIONS, OPERATIONS, is_loose, output_scale
 from jrn_lightning.networks import JRN as Network
 from tests.kinds import kinds
 
@@ -55,6 +55,7 @@ def variant(name: str) -> dict[str, object]:
     """Arguments of ``JRN`` in the configuration of an architecture."""
     arguments = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
     assert isinstance(arguments, dict)
+    assert arguments.pop("defaults") == ["jrn", "_self_"]
     assert arguments.pop("name") == name
     return {str(k): v for k, v in arguments.items()}
 
@@ -184,7 +185,7 @@ def test_structure_with_other_arguments(
         skip=str(options.get("skip", "none")),
     )
     assert_same(network(inputs), expected, rtol=1e-10, atol=1e-12)
-    assert network.output_scale == scales[0]
+    assert output_scale(network, kinds(PAPER), (24, 24)) == scales[0]
 
 
 @pytest.mark.parametrize("name", FIVE)
@@ -281,7 +282,8 @@ def test_pytorchs_own_is_untouched() -> None:
 
 def test_the_heads_biases_are_set_on_demand() -> None:
     for how in INITIALIZATIONS:
-        network = JRN(PAPER, initialization=how, output_bias={"depth": torch.tensor([2.5])})
+        network = JRN(PAPER, initialization=how)
+        network.start_at({"depth": torch.tensor([2.5])})
         assert network.head.bias[:1].tolist() == [2.5]
         assert bool(network.head.bias[1:].any()) == (how == "pytorch")
 
@@ -440,8 +442,9 @@ def test_the_joint_losss_gradient_is_its_slope(operation: str) -> None:
     channels = {m: modality.channels for m, modality in modalities.items()}
     network = Network(
         modalities, operation, 2, stem_channels=2, hidden_channels=3, scales=[1, 2], skip="none",
-        initialization="pytorch", output_bias={"depth": torch.tensor([2.0])},
+        initialization="pytorch",
     ).double()  # fmt: skip
+    network.start_at({"depth": torch.tensor([2.0])})
     inputs = maps(channels, (4, 6), batch=1)
     rng = np.random.default_rng(0)
     valid = rng.uniform(size=(1, 4, 6)) < 0.6

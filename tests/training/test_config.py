@@ -11,7 +11,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.evaluation import PROTOCOLS
-from jrn_lightning.networks import INITIALIZATIONS, JRN, MUTE_VALUES, OPERATIONS, is_loose
+from jrn_lightning.networks import (
+    DEFAULT,
+    INITIALIZATIONS,
+    MUTE_VALUES,
+    OPERATIONS,
+    SKIPS,
+    build,
+    is_loose,
+    output_scale,
+)
 from jrn_lightning.training import config
 from jrn_lightning.training.task import SCHEDULES
 from tests.jobs import ROOT, composed
@@ -40,7 +49,8 @@ def test_every_architecture_instantiates_and_is_short(name: str) -> None:
     cfg = composed(f"arch={name}")
     arguments = config.plain(cfg.arch)
     assert arguments.pop("name") == name
-    assert JRN(kinds({"a": 1, "b": 5}), **arguments).output_scale == 2
+    modalities = kinds({"depth": 1, "semantic": 5})
+    assert output_scale(build(arguments, modalities), modalities, (24, 32)) == 2
     assert len((ROOT / "conf" / "arch" / f"{name}.yaml").read_text().splitlines()) < 10
 
 
@@ -58,7 +68,7 @@ def test_the_paper_s_five_are_loose_and_coupled_as_it_says() -> None:
     [
         ("recipe.epoch=3", "epoch"),
         ("recipe.epochs=many", "many"),
-        ("arch.operation=add", "concatenation"),
+        ("arch.operation=plus", "concatenation"),
         ("trainer.precision=float16", "bfloat16"),
         ("evaluation.mute_value=one", "mean_map"),
     ],
@@ -160,6 +170,8 @@ def test_the_choices_are_those_that_are_implemented() -> None:
         return [choice.name for choice in enumeration]
 
     assert names(config.Operation) == list(OPERATIONS)
+    assert names(config.Skip) == list(SKIPS)
+    assert config.DEFAULT_NETWORK == DEFAULT
     assert names(config.Initialization) == list(INITIALIZATIONS)
     assert names(config.Mute) == [m.name for m in MUTE_VALUES]
     assert names(config.Schedule) == list(SCHEDULES)

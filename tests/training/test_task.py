@@ -113,7 +113,7 @@ def test_modality_dropout_takes_the_share_that_it_is_told_and_leaves_something(
         seen.append(tuple(m for m, x in inputs.items() if not x.any()))
         return {}
 
-    monkeypatch.setattr(task, "forward", forward)
+    monkeypatch.setattr(task.network, "forward", forward)
     monkeypatch.setattr(task, "losses", lambda *_: {"none": torch.zeros(())})
     monkeypatch.setattr(task, "_note", lambda _: None)
     monkeypatch.setattr(JointRefinement, "global_step", property(lambda _: step))

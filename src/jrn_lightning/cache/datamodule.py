@@ -141,7 +141,6 @@ class CacheDataModule(pl.LightningDataModule):
         val_fraction: of the training frames, 0 for none.
         split_seed: of the validation split.
         seed: of the order of the training frames.
-        output_scale: frame size over the size at which the training loss is taken.
         memory_limit_gib: training and validation frames are kept in memory if they need less.
         num_workers: processes that read frames which are not kept in memory.
         limit_train: use only the first so many training frames (for a quick try), None for all.
@@ -160,7 +159,6 @@ class CacheDataModule(pl.LightningDataModule):
         val_fraction: float = 0.1,
         split_seed: int = 0,
         seed: int = 0,
-        output_scale: int = 2,
         memory_limit_gib: float = 4.0,
         num_workers: int = 0,
         limit_train: int | None = None,
@@ -172,7 +170,8 @@ class CacheDataModule(pl.LightningDataModule):
         self.path = Path(cache)
         self._build = build
         self._chosen, self._frame = modalities, frame
-        self._output_scale = output_scale
+        #: frame size over the size at which the training loss is taken; read on :meth:`setup`
+        self.output_scale = 2
         self.batch_size = batch_size
         self.val_fraction = val_fraction
         self.split_seed = split_seed
@@ -225,7 +224,7 @@ class CacheDataModule(pl.LightningDataModule):
     @property
     def loss_size(self) -> tuple[int, int]:
         """(H, W) at which the training loss is taken."""
-        return self.frame[0] // self._output_scale, self.frame[1] // self._output_scale
+        return self.frame[0] // self.output_scale, self.frame[1] // self.output_scale
 
     # -- set-up --------------------------------------------------------------------------------
 

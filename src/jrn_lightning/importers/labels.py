@@ -94,7 +94,7 @@ class LabelSpace:
 @cache
 def nyu40_of_raw() -> Mapping[str, int]:
     """NYU-40 id of each of the 894 raw class names, in the data set's order."""
-    text = resources.files("jrn_lightning.data").joinpath("nyu_classes.csv").read_text("utf-8")
+    text = resources.files(__package__).joinpath("nyu_classes.csv").read_text("utf-8")
     rows = csv.DictReader(text.splitlines())
     return MappingProxyType({row["name"]: int(row["nyu40"]) for row in rows})
 

@@ -18,8 +18,12 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 
+#: names of the modules that the user has asked for
+PLUGINS: set[str] = set()
+
+
 def import_plugins(modules: Iterable[str]) -> None:
-    """Import modules that define further modalities.
+    """Import modules that define further modalities or networks.
 
     Raises:
         ConfigError: a module that cannot be imported, by name.
@@ -27,10 +31,20 @@ def import_plugins(modules: Iterable[str]) -> None:
     for module in modules:
         try:
             importlib.import_module(module)
+            PLUGINS.add(module)
         except ImportError as error:
             raise ConfigError(
                 f"plug-in {module!r} cannot be imported ({error}). Is it on PYTHONPATH?"
             ) from error
 
 
-__all__ = ["Array", "Depth", "Measure", "Modality", "Regions", "Semantic", "import_plugins"]
+__all__ = [
+    "PLUGINS",
+    "Array",
+    "Depth",
+    "Measure",
+    "Modality",
+    "Regions",
+    "Semantic",
+    "import_plugins",
+]

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from jrn_lightning.errors import CheckpointError, JRNError
+from jrn_lightning.errors import CheckpointError, ConfigError, JRNError
 from jrn_lightning.modalities import Modality
-from jrn_lightning.networks.jrn import JRN
+from jrn_lightning.networks.build import build
 
 FORMAT = "jrn-checkpoint"
 VERSION = 2
@@ -79,7 +80,7 @@ class TrainedNetwork:
         muted: modalities that it has never seen: their stems are as untrained as at the start.
     """
 
-    network: JRN
+    network: nn.Module
     modalities: dict[str, Modality]
     frame: tuple[int, int]
     name: str
@@ -94,7 +95,7 @@ def load_network(path: Path) -> TrainedNetwork:
 
     Only tensors and plain values are read (``weights_only=True``), and no module that the file
     names is imported: a checkpoint from elsewhere cannot run code. Plug-ins that define its
-    modalities have to be imported before.
+    modalities or its network have to be imported before.
 
     Raises:
         CheckpointError: missing, damaged, foreign, or weights that do not fit the architecture.
@@ -116,7 +117,10 @@ def load_network(path: Path) -> TrainedNetwork:
             name: Modality.create(m["kind"], name, m["attributes"])
             for name, m in about["modalities"].items()
         }
-        network = JRN(modalities, **about["network"])
+        try:
+            network = build(about["network"], modalities)
+        except ConfigError as error:
+            raise CheckpointError(f"{path}: {error}") from error
         height, width = about["frame"]
         name = str(about["name"])
         muted = tuple(about.get("muted", ()))

@@ -8,27 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from jrn_lightning.networks.jrn import JRN
+from jrn_lightning.networks.convolution import Conv2d
 
 #: an output whose deviation over frames and pixels is below this share of its input's stands still
 STILL = 0.02
 
 
 @contextmanager
-def _rectified_layers(network: JRN) -> Iterator[dict[str, Tensor]]:
-    """Largest activation of every channel of each rectified convolution, while it runs."""
+def _rectified_layers(network: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Largest activation of every channel of each rectified layer, while it runs."""
     peak: dict[str, Tensor] = {}
     handles = []
     for name, module in network.named_modules():
-        rectified = name == "hidden" or name.endswith(".fuse") or ".stem." in name
-        if not (isinstance(module, nn.Conv2d) and rectified):
+        if not (isinstance(module, nn.ReLU) or (isinstance(module, Conv2d) and module.relu)):
             continue
 
         def hook(_: nn.Module, __: object, output: Tensor, name: str = name) -> None:
+            if output.ndim != 4:
+                return
             largest = output.detach().amax((0, 2, 3)).float()
             peak[name] = torch.maximum(peak[name], largest) if name in peak else largest
 
@@ -55,7 +57,7 @@ class HealthCheck:
         warnings = check.warnings()
     """
 
-    def __init__(self, network: JRN, unseen: Collection[str] = ()) -> None:
+    def __init__(self, network: nn.Module, unseen: Collection[str] = ()) -> None:
         self.network = network
         self.unseen = frozenset(unseen)
         self._peak: dict[str, Tensor] = {}
@@ -66,7 +68,7 @@ class HealthCheck:
         with _rectified_layers(self.network) as peak:
             outputs: dict[str, Tensor] = self.network(inputs)
         for name, value in peak.items():
-            if _stem(name) in self.unseen:
+            if self.unseen.intersection(name.split(".")):
                 continue
             known = self._peak.get(name)
             self._peak[name] = value if known is None else torch.maximum(known, value)
@@ -82,6 +84,23 @@ class HealthCheck:
                     (torch.full_like(x[:, 0], x.shape[1]), x.sum(1), x.square().sum(1))
                 )
                 moments[kind] = moments[kind] + row if kind in moments else row
+
+    def gather(self) -> None:
+        """Join what every process of a distributed run has seen; nothing where there is one."""
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return
+        everyone: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(everyone, (self._peak, self._moments))
+        self._peak, self._moments = {}, {}
+        for peaks, moments in everyone:
+            for name, value in peaks.items():
+                known = self._peak.get(name)
+                value = value.cpu()
+                self._peak[name] = value if known is None else torch.maximum(known, value)
+            for m, rows in moments.items():
+                own = self._moments.setdefault(m, {})
+                for kind, row in rows.items():
+                    own[kind] = own[kind] + row.cpu() if kind in own else row.cpu()
 
     def dead_channels(self) -> dict[str, tuple[int, int]]:
         """Layer -> (channels that were never active, channels), for layers with any dead."""
@@ -106,7 +125,7 @@ class HealthCheck:
         return found
 
 
-def health_warnings(network: JRN, frames: Iterable[Mapping[str, Tensor]]) -> list[str]:
+def health_warnings(network: nn.Module, frames: Iterable[Mapping[str, Tensor]]) -> list[str]:
     """:class:`HealthCheck` over an iterable of input dictionaries, outputs taken as they are."""
     check = HealthCheck(network)
     with torch.no_grad():

@@ -95,8 +95,6 @@ class JRN(nn.Module):
             ``concatenate``, all inputs beside the branches before the hidden convolution.
         initialization: ``xavier`` (uniform, biases zero), ``gaussian`` (σ 0.01, biases zero) or
             ``pytorch`` (its default).
-        output_bias: modality -> ``(C_m,)``, start of the head's bias; without it zero where the
-            skip is added, else as initialised.
 
     Raises:
         ConfigError: an argument out of its range, by name.
@@ -126,7 +124,6 @@ class JRN(nn.Module):
         head_kernel: int = 3,
         skip: str = ADD,
         initialization: str = "xavier",
-        output_bias: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         _check_arguments(
@@ -152,6 +149,7 @@ class JRN(nn.Module):
         channels = {m: modality.channels for m, modality in modalities.items()}
         self.scales = tuple(sorted(scales))
         self.skip = skip
+        self.operation, self.fusion_channels = operation, fusion_channels
         self.branches = nn.ModuleDict(
             {
                 str(scale): ScaleBranch(
@@ -172,29 +170,21 @@ class JRN(nn.Module):
         self.hidden = Conv2d(width, hidden_channels, hidden_kernel, relu=True)
         #: one layer for all outputs, in the order of the modalities: the hidden map is read once
         self.head = Conv2d(hidden_channels, sum(channels.values()), head_kernel)
-        self._initialize(initialization, output_bias or {})
+        initialize(self, initialization)
+        if skip == ADD:  # nothing is changed at first
+            for parameter in self.head.parameters():
+                nn.init.zeros_(parameter)
 
-    def _initialize(self, how: str, output_bias: Mapping[str, Tensor]) -> None:
-        if how not in INITIALIZATIONS:
-            raise ConfigError(
-                f"initialization is {how!r}. Choose from: {', '.join(INITIALIZATIONS)}."
-            )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d) and how != "pytorch":
-                if how == "xavier":
-                    nn.init.xavier_uniform_(module.weight)
-                else:
-                    nn.init.normal_(module.weight, std=0.01)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+    def start_at(self, outputs: Mapping[str, Tensor]) -> None:
+        """Make ``(C_m,)`` the first output of modalities to which no input is added.
+
+        A plausible constant map from the start keeps the first steps small.
+        """
         assert self.head.bias is not None
-        if self.skip == ADD:  # nothing is changed at first
-            nn.init.zeros_(self.head.weight)
-            nn.init.zeros_(self.head.bias)
         with torch.no_grad():
             for m, bias in self._by_modality(self.head.bias, 0).items():
-                if m in output_bias:
-                    bias.copy_(output_bias[m])
+                if m in outputs:
+                    bias.copy_(outputs[m])
 
     def _by_modality(self, joined: Tensor, dim: int) -> dict[str, Tensor]:
         """Views of each modality's channels of ``joined``."""
@@ -202,9 +192,9 @@ class JRN(nn.Module):
         return dict(zip(self.modalities, joined.split(widths, dim), strict=True))
 
     @property
-    def output_scale(self) -> int:
-        """Frame size over output size."""
-        return self.scales[0]
+    def computation(self) -> str:
+        """``loose`` or ``coupled``, as the paper calls it (Section III-B)."""
+        return "loose" if is_loose(self.operation, self.fusion_channels) else "coupled"
 
     def check_frame(self, frame: tuple[int, int]) -> None:
         """Refuse a frame (H, W) that a scale does not divide.
@@ -251,6 +241,29 @@ class JRN(nn.Module):
         if self.skip == ADD:
             outputs = {m: y + self.modalities[m].to_output(first[m]) for m, y in outputs.items()}
         return outputs
+
+
+def initialize(network: nn.Module, how: str) -> None:
+    """Fill the weights of all convolutions.
+
+    Args:
+        network: whose.
+        how: ``xavier`` (uniform, biases zero), ``gaussian`` (σ 0.01, biases zero) or ``pytorch``
+            (as they are made).
+
+    Raises:
+        ConfigError: no such way.
+    """
+    if how not in INITIALIZATIONS:
+        raise ConfigError(f"initialization is {how!r}. Choose from: {', '.join(INITIALIZATIONS)}.")
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and how != "pytorch":
+            if how == "xavier":
+                nn.init.xavier_uniform_(module.weight)
+            else:
+                nn.init.normal_(module.weight, std=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def is_loose(operation: str, fusion_channels: int) -> bool:

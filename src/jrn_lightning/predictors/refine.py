@@ -14,7 +14,7 @@ from jrn_lightning.cache.dataset import CachedFrames
 from jrn_lightning.cache.grid import AREA, Grid
 from jrn_lightning.errors import CheckpointError, JRNError
 from jrn_lightning.keys import TRAIN, VAL
-from jrn_lightning.networks import mute
+from jrn_lightning.networks import mute, output_scale, refined_only
 from jrn_lightning.networks.checkpoint import TrainedNetwork
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
@@ -81,7 +81,7 @@ def refine(
     require_same_modalities(trained, cache)
     source = cache.split(split)
     frames = CachedFrames(source, trained.modalities, range(len(source)), trained.frame, None)
-    scale = trained.network.output_scale
+    scale = output_scale(trained.network, trained.modalities, trained.frame)
     maps = cache.frame if size == FRAME else (trained.frame[0] // scale, trained.frame[1] // scale)
     specs = {
         name: PredictionSpec(
@@ -104,7 +104,7 @@ def refine(
         )
         for i in progress(range(len(source))):
             with torch.inference_mode():
-                outputs = trained.network(mute(frames[i]["input"], trained.muted))
+                outputs = refined_only(trained.network(mute(frames[i]["input"], trained.muted)))
                 if size == FRAME:
                     outputs = {
                         m: F.interpolate(y, size=maps, mode="bilinear", align_corners=False)

@@ -13,6 +13,7 @@ from jrn_lightning.cache.dataset import CachedFrames
 from jrn_lightning.errors import JRNError
 from jrn_lightning.evaluation.evaluator import enlarged
 from jrn_lightning.keys import TEST, UNTOUCHED
+from jrn_lightning.networks import refined_only
 from jrn_lightning.networks.checkpoint import TrainedNetwork, load_network
 from jrn_lightning.predictors.refine import require_same_modalities
 from jrn_lightning.records.record import CHECKPOINT, JobRecord
@@ -102,7 +103,7 @@ def _refined(
     trained: TrainedNetwork, data: CachedFrames, k: int, size: tuple[int, int]
 ) -> dict[str, torch.Tensor]:
     with torch.inference_mode():
-        outputs = enlarged(trained.network(data[k]["input"]), size)
+        outputs = enlarged(refined_only(trained.network(data[k]["input"])), size)
         return {m: trained.modalities[m].refined(y) for m, y in outputs.items()}
 
 

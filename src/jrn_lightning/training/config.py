@@ -32,13 +32,19 @@ Precision = Enum("Precision", ["auto", "float32", "bfloat16"])
 MemoryFormat = Enum("MemoryFormat", ["auto", "contiguous", "channels_last"])
 LoggerKind = Enum("LoggerKind", ["wandb", "csv", "none"])
 WandbMode = Enum("WandbMode", ["auto", "online", "offline"])
+DEFAULT_NETWORK = "jrn_lightning.networks.JRN"
 PROTOCOLS = ("full", "eigen", "eigen_fergus", "eigen2014")
 
 
 @dataclass
-class ArchConfig:
-    """Arguments of ``models.JRN``; the paper's values, where it gives one."""
+class JRNConfig:
+    """Arguments of ``networks.JRN``; the paper's values, where it gives one.
 
+    The choice ``jrn`` of the group ``arch``, which a named architecture sets a few values of. Other
+    networks are YAML files with a ``_target_`` and arguments of their own.
+    """
+
+    _target_: str = DEFAULT_NETWORK
     name: str = MISSING
     operation: Operation = MISSING
     fusion_channels: int = 60
@@ -145,7 +151,7 @@ class LoggerConfig:
 class Config:
     """One job."""
 
-    arch: ArchConfig = field(default_factory=ArchConfig)
+    arch: Any = MISSING  # any network's: what it takes is checked when it is made
     data: DataConfig = field(default_factory=DataConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -165,6 +171,7 @@ def register() -> None:
     """Make the schema known to Hydra; call before composing."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
+    store.store(group="arch", name="jrn", node=JRNConfig)
     for name, settings in SETTINGS.items():  # also the choices of `jrn cache --single-task`
         store.store(group="single_task", name=name, node=settings)
 
@@ -205,6 +212,8 @@ def check_keys(arguments: Sequence[str]) -> None:
                 where = f"Keys of {'.'.join(path[:depth])}" if depth else "Keys and groups"
                 known = [*keys, *(() if depth else ("experiment",))]
                 raise ConfigError(f"there is no key {key}. {where}: {', '.join(known)}.")
+            if depth == 0 and part == "arch":
+                break  # the network itself knows its arguments
             # What may be None, without that.
             node = next((t for t in get_args(keys[part]) if is_dataclass(t)), keys[part])
             if not is_dataclass(node):
@@ -264,9 +273,6 @@ def check(cfg: DictConfig) -> None:
     }.items():
         if value < 0:
             raise ConfigError(f"{key} is {value}: give a number of at least 0.")
-    scales = list(cfg.arch.scales)
-    if not scales or any(scale < 1 for scale in scales):
-        raise ConfigError(f"arch.scales is {scales}: give numbers of at least 1, as [2,4,8].")
     modalities = cfg.data.modalities
     if modalities is not None and len(set(modalities)) < max(2, len(modalities)):
         raise ConfigError(

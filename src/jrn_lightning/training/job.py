@@ -32,7 +32,16 @@ from jrn_lightning.evaluation.evaluator import MAIN, Part
 from jrn_lightning.influence import summarize
 from jrn_lightning.keys import TEST
 from jrn_lightning.modalities import Modality, import_plugins
-from jrn_lightning.networks import ADD, JRN, Noise, OtherImage, is_loose
+from jrn_lightning.networks import (
+    ADD,
+    DEFAULT,
+    TARGET,
+    Noise,
+    OtherImage,
+    accepted,
+    build,
+    output_scale,
+)
 from jrn_lightning.networks.checkpoint import load_network
 from jrn_lightning.predictors.settings import NETWORKS, SingleTaskSettings
 from jrn_lightning.records import record as records
@@ -159,7 +168,6 @@ def _data(cfg: DictConfig) -> CacheDataModule:
         val_fraction=cfg.data.val_fraction,
         split_seed=cfg.data.split_seed,
         seed=cfg.seed,
-        output_scale=min(cfg.arch.scales),
         memory_limit_gib=cfg.data.memory_limit_gib,
         num_workers=cfg.data.num_workers,
         limit_train=limit,
@@ -202,7 +210,6 @@ class _Job:
         self.folder = folder
         self.data = data
         arch = configuration.plain(cfg.arch)
-        loose = is_loose(arch["operation"], arch["fusion_channels"])
         choice = folder.parent.name if folder.parent.name.startswith(arch["name"]) else arch["name"]
         self.results: dict[str, Any] = {
             "format": records.FORMAT,
@@ -212,7 +219,7 @@ class _Job:
             "cache_hash": data.cache.content_hash,
             "config": dict(science),
             "sweep": cfg.sweep,
-            "arch": {**arch, "name": choice, "computation": "loose" if loose else "coupled"},
+            "arch": {**arch, "name": choice},
             "seed": cfg.seed,
             "recipe": cfg.recipe.name,
             "data": cfg.data.name,
@@ -223,6 +230,10 @@ class _Job:
             "process": records.process(),
         }
         self.seconds: dict[str, float] = {}
+        target = arch.get(TARGET, DEFAULT)
+        self._arguments = {TARGET: target, **{k: v for k, v in arch.items() if k != "name"}}
+        if "initialization" in accepted(target):
+            self._arguments["initialization"] = cfg.recipe.initialization.name
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -274,8 +285,8 @@ class _Job:
         logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         self.data.channels_last = channels_last
-        self.data.setup("fit")
         task = self._task(channels_last)
+        self.data.setup("fit")
         logger, finish = self._logger(task)
         trainer = self._trainer(accelerator, bfloat16, logger)
         self.results |= {
@@ -290,7 +301,10 @@ class _Job:
             "versions": {name: version(name) for name in _PACKAGES}
             | {"python": sys.version.split()[0]},
         }
-        self.results["arch"]["parameters"] = sum(p.numel() for p in task.network.parameters())
+        self.results["arch"] |= {
+            "parameters": sum(p.numel() for p in task.network.parameters()),
+            "computation": getattr(task.network, "computation", ""),
+        }
         self._write()
         try:
             with _quiet():
@@ -304,21 +318,17 @@ class _Job:
 
     def _task(self, channels_last: bool) -> JointRefinement:
         cfg, data = self.cfg, self.data
-        arguments = configuration.plain(cfg.arch)
-        del arguments["name"]
-        arguments["initialization"] = cfg.recipe.initialization.name
-        bias = None
-        # What is never seen adds nothing to its output.
-        skipping = () if arguments["skip"] != ADD else set(data.modalities) - set(cfg.recipe.muted)
-        if cfg.recipe.mean_head_bias and len(skipping) < len(data.modalities):
-            means = data.target_means()
-            bias = {
-                m: modality.output_bias(means[m])
-                for m, modality in data.modalities.items()
-                if m not in skipping
-            }
-        network = JRN(data.modalities, output_bias=bias, **arguments)
-        network.check_frame(data.frame)
+        arguments = self._arguments
+        network = build(arguments, data.modalities)
+        data.output_scale = output_scale(network, data.modalities, data.frame)
+        start_at = getattr(network, "start_at", None)
+        if cfg.recipe.mean_head_bias and callable(start_at):
+            # Where an input is added to its output, the first output is plausible already.
+            added = getattr(network, "skip", ADD) == ADD
+            start = [m for m in data.modalities if not added or m in cfg.recipe.muted]
+            if start:
+                means = data.target_means()
+                start_at({m: data.modalities[m].output_bias(means[m]) for m in start})
         if channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return JointRefinement(

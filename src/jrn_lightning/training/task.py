@@ -8,12 +8,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from jrn_lightning.evaluation import Evaluator, ImageStatistics, enlarged
 from jrn_lightning.keys import JOINT, Batch
 from jrn_lightning.modalities import Modality
-from jrn_lightning.networks import JRN, HealthCheck, draw_muted, mute
+from jrn_lightning.networks import HealthCheck, draw_muted, mute, refined_only
 from jrn_lightning.networks.checkpoint import FORMAT, VERSION
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class JointRefinement(pl.LightningModule):
     """Trains and tests a joint refinement network on fixed single-task predictions.
 
     Args:
-        network: the refinement network.
+        network: the refinement network: see :mod:`~jrn_lightning.networks.build`.
         modalities: name -> modality, in the order of the record.
         learning_rate: of SGD at the start.
         momentum: of SGD.
@@ -45,7 +46,7 @@ class JointRefinement(pl.LightningModule):
 
     def __init__(
         self,
-        network: JRN,
+        network: nn.Module,
         modalities: Mapping[str, Modality],
         learning_rate: float = 0.005,
         momentum: float = 0.9,
@@ -83,9 +84,8 @@ class JointRefinement(pl.LightningModule):
     # -- the network ---------------------------------------------------------------------------
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The network's outputs at its own scale, see :meth:`JRN.forward`."""
-        outputs: dict[str, Tensor] = self.network(self._prepared(inputs))
-        return outputs
+        """The network's refined outputs ``{modality: (B, C, h, w)}`` at its own scale."""
+        return refined_only(self.network(self._prepared(inputs)))
 
     def _prepared(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Without what the network never sees, in its memory format."""
@@ -99,11 +99,17 @@ class JointRefinement(pl.LightningModule):
     def losses(
         self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], valid: Tensor
     ) -> dict[str, Tensor]:
-        """The terms of equation 1, one a modality, over the pixels where all truths exist."""
-        return {
-            m: modality.loss(outputs[m], targets[m], valid)
-            for m, modality in self.modalities.items()
-        }
+        """The terms of equation 1, one a modality, over the pixels where all truths exist.
+
+        Auxiliary outputs add to the term of their modality.
+        """
+        terms = {m: torch.zeros((), device=valid.device) for m in self.modalities}
+        for name, output in outputs.items():
+            m = name.partition("/")[0]
+            size = output.shape[-2:]
+            target, known = (_nearest(x, size) for x in (targets[m], valid))
+            terms[m] = terms[m] + self.modalities[m].loss(output, target, known)
+        return terms
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """L_joint of equation 1."""
@@ -113,7 +119,8 @@ class JointRefinement(pl.LightningModule):
             seen = [m for m in inputs if m not in self.always_muted]
             chosen = draw_muted(seen, self.dropout, self.seed, self.global_step)
             inputs = mute(inputs, chosen)
-        losses = self.losses(self(inputs), batch["target"], batch["valid"])
+        outputs = self.network(self._prepared(inputs))
+        losses = self.losses(outputs, batch["target"], batch["valid"])
         terms = torch.stack(tuple(losses.values()))
         self._note(terms.detach())
         return terms.sum()
@@ -158,10 +165,12 @@ class JointRefinement(pl.LightningModule):
         """Start counting afresh."""
         self.val_statistics.reset()
         self._check = HealthCheck(self.network, self.always_muted)
+        self._losses = torch.zeros(len(self.modalities), dtype=torch.float64, device=self.device)
+        self._frames = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Joint setup only: measures, losses and signs of a dead network."""
-        outputs = self._check.forward(self._prepared(batch["input"]))
+        outputs = refined_only(self._check.forward(self._prepared(batch["input"])))
         refined = {m: self.modalities[m].refined(y) for m, y in outputs.items()}
         self._check.update(batch["input"], refined)
         height, width = batch["valid"].shape[-2:]
@@ -174,14 +183,21 @@ class JointRefinement(pl.LightningModule):
         self.val_statistics.update(batch["index"], rows)
         if batch["valid"].any():
             losses = self.losses(large, batch["target"], batch["valid"])
-            count = len(batch["index"])
-            for m, value in losses.items():
-                self.log(f"val/loss_{m}", value, batch_size=count, sync_dist=True)
-            total = torch.stack(tuple(losses.values())).sum()
-            self.log("val/loss", total, batch_size=count, sync_dist=True, prog_bar=True)
+            self._losses += torch.stack(tuple(losses.values())).double() * len(batch["index"])
+            self._frames += len(batch["index"])
 
     def on_validation_epoch_end(self) -> None:
-        """Measures of the joint setup, pooled over pixels; warnings, each said once."""
+        """Losses, measures of the joint setup pooled over pixels; warnings, each said once."""
+        # In every process, whether or not it had a frame with truth: they wait for each other.
+        self._check.gather()
+        losses, frames = (
+            self.trainer.strategy.reduce(x, reduce_op="sum") for x in (self._losses, self._frames)
+        )
+        if frames > 0:
+            for m, value in zip(self.modalities, losses / frames, strict=True):
+                self.log(f"val/loss_{m}", value.float(), batch_size=1)
+            total = (losses / frames).sum().float()
+            self.log("val/loss", total, batch_size=1, prog_bar=True)
         _, rows = self.val_statistics.compute()
         for m, modality in self.modalities.items():
             pooled = rows[m].sum(0)[0, 0]
@@ -223,6 +239,14 @@ class JointRefinement(pl.LightningModule):
             "muted": list(self.always_muted),
             **self.specification,
         }
+
+
+def _nearest(maps: Tensor, size: torch.Size) -> Tensor:
+    """``(B, H, W)`` at another size, by the nearest pixel; as they are where they have it."""
+    if maps.shape[-2:] == size:
+        return maps
+    resized = F.interpolate(maps[:, None].float(), size=size, mode="nearest-exact")
+    return resized[:, 0].to(maps.dtype)
 
 
 __all__ = ["SCHEDULES", "JointRefinement"]
