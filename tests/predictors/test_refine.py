@@ -168,10 +168,11 @@ def test_no_checkpoint_at_all(small_cache: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["jrn"].update(version=2), r"has version 2, this package reads 1"),
+        (lambda c: c["jrn"].update(version=1), r"has version 1, this package reads 2"),
         (lambda c: c["jrn"].pop("version"), r"has version None"),
         (lambda c: c["jrn"].pop("frame"), r"does not tell how to build.*'frame'"),
-        (lambda c: c["jrn"]["network"].update(depth=3), r"does not tell how to build.*'depth'"),
+        (lambda c: c["jrn"]["network"].update(depth=3), r"no argument depth. It has: fused_"),
+        (lambda c: c["jrn"]["network"].update(_target_="os.system"), r"'os.system'.*plug-in"),
         (lambda c: c["jrn"]["modalities"].update(x={}), r"does not tell how to build.*'kind'"),
         (lambda c: c.pop("state_dict"), r"does not tell how to build.*'state_dict'"),
         (
@@ -235,7 +236,8 @@ def test_refined_maps_are_the_networks(
         data = CacheDataModule(small_cache)
         for i in range(len(theirs)):
             native = {
-                m: torch.from_numpy(theirs.prediction(m, i)).float()[None] for m in network.channels
+                m: torch.from_numpy(theirs.prediction(m, i)).float()[None]
+                for m in network.modalities
             }
             inputs = {
                 "depth": F.interpolate(native["depth"], FRAME, mode="bilinear"),

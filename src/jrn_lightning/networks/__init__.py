@@ -2,6 +2,7 @@
 
 from jrn_lightning.networks.build import (
     DEFAULT,
+    OWN,
     TARGET,
     accepted,
     build,
@@ -33,6 +34,7 @@ __all__ = [
     "JRN",
     "MUTE_VALUES",
     "OPERATIONS",
+    "OWN",
     "SKIPS",
     "TARGET",
     "ConstantMean",

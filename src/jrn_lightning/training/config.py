@@ -320,7 +320,7 @@ def science(cfg: DictConfig) -> dict[str, Any]:
         del values[key]
     for key in ("cache", "rooms", "single_task", "memory_limit_gib", "num_workers"):
         del values["data"][key]
-    for key in ("progress", "accelerator", "strategy", "threads"):
+    for key in ("progress", "strategy", "threads"):
         del values["trainer"][key]
     return values
 

@@ -35,6 +35,7 @@ from jrn_lightning.modalities import Modality, import_plugins
 from jrn_lightning.networks import (
     ADD,
     DEFAULT,
+    OWN,
     TARGET,
     Noise,
     OtherImage,
@@ -44,6 +45,7 @@ from jrn_lightning.networks import (
 )
 from jrn_lightning.networks.checkpoint import load_network
 from jrn_lightning.predictors.settings import NETWORKS, SingleTaskSettings
+from jrn_lightning.progress import processors
 from jrn_lightning.records import record as records
 from jrn_lightning.records.record import JobRecord, Status, write_json
 from jrn_lightning.training import config as configuration
@@ -111,8 +113,13 @@ def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     # A further process of a distributed strategy composes from the saved, untyped configuration.
     cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(configuration.Config), cfg))
     configuration.check(cfg)
-    import_plugins(cfg.data.plugins)
-    if cfg.overwrite and folder.exists():
+    import_plugins([*cfg.data.plugins, *_module(cfg.arch.get(TARGET, DEFAULT))])
+    accelerator = _accelerator(cfg.trainer.accelerator)
+    bfloat16 = use_bfloat16(cfg.trainer.precision.name, accelerator)
+    # As they are here: another device or precision gives other numbers.
+    cfg.trainer.accelerator = accelerator
+    cfg.trainer.precision = "bfloat16" if bfloat16 else "float32"
+    if cfg.overwrite and folder.exists() and records.is_main_process():
         (folder / records.RESULTS).unlink(missing_ok=True)
         records.remove_tables(folder)
         for name in ("checkpoints", "csv"):
@@ -145,7 +152,7 @@ def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             return known.data
         else:
             log.info("%s is trained: tested again, its evaluation has changed", folder)
-    job = _Job(cfg, folder, data, wanted, configuration.flat(science))
+    job = _Job(cfg, folder, data, wanted, configuration.flat(science), known.data or {})
     try:
         with job.recorded():
             job.run()
@@ -205,8 +212,11 @@ class _Job:
         data: CacheDataModule,
         fingerprint: str,
         science: Mapping[str, Any],
+        known: Mapping[str, Any],
     ) -> None:
         self.cfg = cfg
+        #: what an earlier run of the same training has left
+        self.known = known
         self.folder = folder
         self.data = data
         arch = configuration.plain(cfg.arch)
@@ -275,10 +285,9 @@ class _Job:
     def run(self) -> None:
         """Train, test, summarise."""
         cfg = self.cfg
-        accelerator = _accelerator(cfg.trainer.accelerator)
-        if cfg.trainer.threads:
-            torch.set_num_threads(cfg.trainer.threads)
-        bfloat16 = use_bfloat16(cfg.trainer.precision.name, accelerator)
+        accelerator = cfg.trainer.accelerator
+        torch.set_num_threads(cfg.trainer.threads or _threads())
+        bfloat16 = cfg.trainer.precision.name == "bfloat16"
         layout = cfg.trainer.memory_format.name
         # Measured: channels-last wins with bfloat16, the contiguous format trains faster without.
         channels_last = bfloat16 if layout == "auto" else layout == "channels_last"
@@ -434,8 +443,11 @@ class _Job:
             ckpt_path=str(checkpoint) if resume else None,
             weights_only=True,
         )
-        self.seconds["fit"] = time.perf_counter() - start
-        self.results["warnings"] = list(task.health)
+        # What is trained already is not trained again: its record goes on.
+        again = resume and not task.validated
+        before = self.known.get("seconds", {}).get("fit", 0.0) if again else 0.0
+        self.seconds["fit"] = before + time.perf_counter() - start
+        self.results["warnings"] = list(self.known.get("warnings", ()) if again else task.health)
 
     def _test(self, trainer: pl.Trainer, task: JointRefinement) -> StatisticsTable:
         start = time.perf_counter()
@@ -536,6 +548,21 @@ def use_bfloat16(precision: str, accelerator: str) -> bool:
     if accelerator == "gpu":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _module(target: str) -> list[str]:
+    """The module of a network that the user has named, unless it is the package's own."""
+    module = target.rpartition(".")[0]
+    return [] if module == OWN else [module]
+
+
+def _threads() -> int:
+    """Threads for this job: the processors that are here, shared with jobs that run beside it."""
+    beside = 1
+    if HydraConfig.initialized():
+        beside = HydraConfig.get().launcher.get("n_jobs") or 1  # joblib's; -1 is one a processor
+    here = processors()
+    return max(1, here // (here if beside < 0 else beside))
 
 
 def _accelerator(wanted: str) -> str:

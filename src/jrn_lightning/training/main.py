@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from hydra.errors import CompactHydraException
@@ -13,7 +14,12 @@ from jrn_lightning.training import config
 
 
 def prepare() -> None:
-    """Register the schema and the resolver that names a job's folder."""
+    """Register the schema and the resolver that names a job's folder.
+
+    Called before PyTorch is imported, so that its threads read how to wait: those that spin hold up
+    every other process of a busy machine.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     config.register()
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 

@@ -76,6 +76,8 @@ class JointRefinement(pl.LightningModule):
         self.log_every = log_every
         #: what the last validation epoch found wrong with the network
         self.health: list[str] = []
+        #: whether there was one
+        self.validated = False
         self.val_statistics = ImageStatistics(tuple(self.modalities))
         #: part of the record -> what a test has found
         self.test_statistics: dict[str, ImageStatistics] = {}
@@ -209,7 +211,7 @@ class JointRefinement(pl.LightningModule):
         for text in found:
             if text not in self.health:
                 log.warning("after epoch %d: %s", self.current_epoch, text)
-        self.health = found
+        self.health, self.validated = found, True
         dead = sum(dead for dead, _ in self._check.dead_channels().values())
         self.log("val/dead_channels", float(dead), batch_size=1)
 
