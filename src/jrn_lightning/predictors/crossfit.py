@@ -204,6 +204,7 @@ class CrossFit:
         force: replace networks of other settings or frames, rather than refuse.
         in_sample: see :func:`folds`.
         workers: processes on a CPU; by default one a processor.
+        accelerator: ``auto`` for a GPU if there is one, or ``cpu``.
 
     Raises:
         CacheError: too few scenes, a fold that lacks a class.
@@ -220,6 +221,7 @@ class CrossFit:
         force: bool = False,
         in_sample: bool = False,
         workers: int | None = None,
+        accelerator: str = "auto",
     ) -> None:
         settings.check()
         require_encoder(settings.encoder)
@@ -228,7 +230,9 @@ class CrossFit:
         self.settings = settings
         self.folder = folder
         self.force = force
-        self.workers = workers
+        gpu = accelerator != "cpu" and torch.cuda.is_available()
+        self.accelerator = "gpu" if gpu else "cpu"
+        self.workers = 1 if gpu else workers  # on a GPU they would only wait for each other
         self.in_sample = in_sample
         self.folds = folds(data, settings.folds, settings.seed, in_sample=in_sample)
 
@@ -258,9 +262,7 @@ class CrossFit:
             advance(job.cost if done else 0.0)
             if not done:
                 waiting.append(job)
-        # On a GPU they would only wait for each other.
-        workers = 1 if torch.cuda.is_available() else self.workers
-        side_by_side(_run, waiting, workers, advance)
+        side_by_side(_run, waiting, self.workers, advance)
         return {
             name: CrossFitted(
                 [j.predictions for j in jobs if j.name == name],
@@ -321,7 +323,7 @@ class CrossFit:
             self.folder / f"{stem}.npz",
             _fingerprint(self.settings, modality, fold, frames),
             statistics,
-            "gpu" if torch.cuda.is_available() else "cpu",
+            self.accelerator,
         )
 
     def _finished(self, job: _Job) -> bool:

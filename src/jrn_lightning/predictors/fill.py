@@ -48,6 +48,7 @@ def predict_into_cache(
     in_sample: bool = False,
     notes: Mapping[str, str] | None = None,
     workers: int | None = None,
+    accelerator: str = "auto",
 ) -> None:
     """Cross-fit a network for every modality that is not imported, and write the cache.
 
@@ -65,6 +66,7 @@ def predict_into_cache(
             cross-fitting is worth.
         notes: remarks for the cache.
         workers: processes on a CPU; one a core by default.
+        accelerator: ``auto`` for a GPU if there is one, or ``cpu``.
 
     Raises:
         CacheError: what :func:`~jrn_lightning.importers.build.build` and :class:`.CrossFit` refuse.
@@ -74,7 +76,16 @@ def predict_into_cache(
     out = out.absolute()
     names = [m for m in data.modalities if m not in imported]
     folder = networks_folder(out)
-    fit = CrossFit(data, names, settings, folder, force=force, in_sample=in_sample, workers=workers)
+    fit = CrossFit(
+        data,
+        names,
+        settings,
+        folder,
+        force=force,
+        in_sample=in_sample,
+        workers=workers,
+        accelerator=accelerator,
+    )
     with bar(f"Training {len(names) * settings.folds} networks", fit.cost) as advance:
         sources = fit.run(advance)
     sampling = "in-sample" if in_sample else "out-of-fold"
@@ -113,6 +124,7 @@ def build_rooms(
     *,
     force: bool = False,
     workers: int | None = None,
+    accelerator: str = "auto",
 ) -> None:
     """Render rooms, unless that was done before, and predict them into a cache.
 
@@ -123,6 +135,7 @@ def build_rooms(
         bar: makes a progress bar of a title and a total.
         force: replace an existing cache, and networks of other settings.
         workers: processes; one a core by default.
+        accelerator: ``auto`` for a GPU if there is one, or ``cpu``.
 
     Raises:
         CacheError: fewer training rooms than folds; what :func:`predict_into_cache` refuses.
@@ -149,10 +162,13 @@ def build_rooms(
         force=force,
         notes={BUILT_FROM: _hashes(spec, settings)},
         workers=workers,
+        accelerator=accelerator,
     )
 
 
-def require_rooms(spec: RoomsSpec, settings: SingleTaskSettings, path: Path, bar: Bar) -> None:
+def require_rooms(
+    spec: RoomsSpec, settings: SingleTaskSettings, path: Path, bar: Bar, accelerator: str = "auto"
+) -> None:
     """Build the cache of these rooms at ``path`` unless it is there.
 
     Jobs that start side by side wait for the first of them.
@@ -164,7 +180,7 @@ def require_rooms(spec: RoomsSpec, settings: SingleTaskSettings, path: Path, bar
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():
-            build_rooms(spec, settings, path, bar)
+            build_rooms(spec, settings, path, bar, accelerator=accelerator)
             return
     with PredictionCache(path) as cache:
         if cache.notes.get(BUILT_FROM) != _hashes(spec, settings):

@@ -102,16 +102,19 @@ def refine(
             images=source.has_images,
             truths=source.truths,
         )
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network = trained.network.to(device)
         for i in progress(range(len(source))):
             with torch.inference_mode():
-                outputs = refined_only(trained.network(mute(frames[i]["input"], trained.muted)))
+                inputs = {m: x.to(device) for m, x in frames[i]["input"].items()}
+                outputs = refined_only(network(mute(inputs, trained.muted)))
                 if size == FRAME:
                     outputs = {
                         m: F.interpolate(y, size=maps, mode="bilinear", align_corners=False)
                         for m, y in outputs.items()
                     }
                 refined = {
-                    m: trained.modalities[m].refined(y)[0].numpy().astype(dtype)
+                    m: trained.modalities[m].refined(y)[0].cpu().numpy().astype(dtype)
                     for m, y in outputs.items()
                 }
             targets = None

@@ -7,7 +7,7 @@ anything runs. ``check`` refuses what a type cannot express.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
@@ -28,6 +28,7 @@ Skip = Enum("Skip", ["none", "add", "concatenate"])
 Initialization = Enum("Initialization", ["xavier", "gaussian", "pytorch"])
 Mute = Enum("Mute", ["zero", "mean_map", "constant", "other_image", "noise"])
 Schedule = Enum("Schedule", ["cosine", "constant"])
+Accelerator = Enum("Accelerator", ["auto", "cpu", "gpu"])
 Precision = Enum("Precision", ["auto", "float32", "bfloat16"])
 MemoryFormat = Enum("MemoryFormat", ["auto", "contiguous", "channels_last"])
 LoggerKind = Enum("LoggerKind", ["wandb", "csv", "none"])
@@ -125,7 +126,7 @@ class EvaluationConfig:
 class TrainerConfig:
     """Where and how it runs."""
 
-    accelerator: str = "auto"
+    accelerator: Accelerator = Accelerator.auto
     devices: int = 1
     strategy: str = "auto"
     precision: Precision = MISSING
@@ -227,6 +228,34 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(k): v for k, v in container.items()}
 
 
+_TINY, _LARGEST = 1e-300, float("inf")
+_COUNT = (1, _LARGEST, "a whole number of at least 1")
+_MORE = (_TINY, _LARGEST, "a number greater than 0")
+_NOT_NEGATIVE = (0, _LARGEST, "a number of at least 0")
+_SHARE = (0, 1, "a number from 0 to below 1")
+#: key -> least, first that is too large, and what to give; what may be None is not checked there
+_BOUNDS: dict[str, tuple[float, float, str]] = {
+    "recipe.epochs": _COUNT,
+    "recipe.batch_size": _COUNT,
+    "recipe.learning_rate": _MORE,
+    "recipe.clip_norm": _MORE,
+    "recipe.momentum": _SHARE,
+    "recipe.weight_decay": _NOT_NEGATIVE,
+    "recipe.modality_dropout": _SHARE,
+    "evaluation.resamples": _COUNT,
+    "evaluation.permutations": _COUNT,
+    "trainer.devices": _COUNT,
+    "trainer.threads": _COUNT,
+    "trainer.max_epochs": _COUNT,
+    "trainer.limit_frames": _COUNT,
+    "data.memory_limit_gib": _MORE,
+    "data.val_fraction": _SHARE,
+    "data.num_workers": _NOT_NEGATIVE,
+    "logger.examples": _NOT_NEGATIVE,
+    "seed": _NOT_NEGATIVE,
+}
+
+
 def check(cfg: DictConfig) -> None:
     """Refuse values that have the right type and cannot work.
 
@@ -242,37 +271,10 @@ def check(cfg: DictConfig) -> None:
         )
     if missing:
         raise ConfigError(f"{', '.join(missing)} is not set and has no default.")
-    positive = {
-        "recipe.epochs": cfg.recipe.epochs,
-        "recipe.batch_size": cfg.recipe.batch_size,
-        "recipe.learning_rate": cfg.recipe.learning_rate,
-        "recipe.clip_norm": cfg.recipe.clip_norm,
-        "evaluation.resamples": cfg.evaluation.resamples,
-        "evaluation.permutations": cfg.evaluation.permutations,
-        "trainer.devices": cfg.trainer.devices,
-        "trainer.threads": cfg.trainer.threads,
-        "trainer.max_epochs": cfg.trainer.max_epochs,
-        "trainer.limit_frames": cfg.trainer.limit_frames,
-        "data.memory_limit_gib": cfg.data.memory_limit_gib,
-    }
-    for key, value in positive.items():
-        if value is not None and not value > 0:
-            raise ConfigError(f"{key} is {value}: give a number greater than 0.")
-    for key, value in {
-        "recipe.momentum": cfg.recipe.momentum,
-        "data.val_fraction": cfg.data.val_fraction,
-        "recipe.modality_dropout": cfg.recipe.modality_dropout,
-    }.items():
-        if not 0 <= value < 1:
-            raise ConfigError(f"{key} is {value}: give a number from 0 to below 1.")
-    for key, value in {
-        "recipe.weight_decay": cfg.recipe.weight_decay,
-        "data.num_workers": cfg.data.num_workers,
-        "logger.examples": cfg.logger.examples,
-        "seed": cfg.seed,
-    }.items():
-        if value < 0:
-            raise ConfigError(f"{key} is {value}: give a number of at least 0.")
+    for key, (low, high, said) in _BOUNDS.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and not (low <= value < high):
+            raise ConfigError(f"{key} is {value}: give {said}.")
     modalities = cfg.data.modalities
     if modalities is not None and len(set(modalities)) < max(2, len(modalities)):
         raise ConfigError(
@@ -280,19 +282,13 @@ def check(cfg: DictConfig) -> None:
             "for all that the cache holds."
         )
     frame = cfg.data.frame
-    if frame is not None and (len(frame) != 2 or any(side < 1 for side in frame)):
+    if frame is not None and len(frame) != 2:
         raise ConfigError(f"data.frame is {list(frame)}: give height and width, as [240,320].")
     protocols = cfg.evaluation.protocols
     if protocols is not None and (not protocols or set(protocols) - set(PROTOCOLS)):
         raise ConfigError(
             f"evaluation.protocols is {list(protocols)}. Choose from: {', '.join(PROTOCOLS)}; "
             "null for all that fit the frame."
-        )
-    accelerators = ("auto", "cpu", "gpu")
-    if cfg.trainer.accelerator not in accelerators:
-        raise ConfigError(
-            f"trainer.accelerator is {cfg.trainer.accelerator!r}. "
-            f"Choose from: {', '.join(accelerators)}."
         )
     if rooms:
         settings = cfg.data.single_task
@@ -338,8 +334,3 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             result[prefix + key] = value
     return result
-
-
-GROUPS = tuple(
-    f.name for f in fields(Config) if f.name not in ("seed", "sweep", "output", "overwrite")
-)

@@ -114,7 +114,7 @@ def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(configuration.Config), cfg))
     configuration.check(cfg)
     import_plugins([*cfg.data.plugins, *_module(cfg.arch.get(TARGET, DEFAULT))])
-    accelerator = _accelerator(cfg.trainer.accelerator)
+    accelerator = _accelerator(cfg.trainer.accelerator.name)
     bfloat16 = use_bfloat16(cfg.trainer.precision.name, accelerator)
     # As they are here: another device or precision gives other numbers.
     cfg.trainer.accelerator = accelerator
@@ -193,7 +193,7 @@ def _rooms(cfg: DictConfig) -> tuple[Path, Callable[[Path], None]]:
     settings = OmegaConf.to_object(cfg.data.single_task)
     assert isinstance(settings, SingleTaskSettings)
     path = Path(cfg.data.cache) if cfg.data.cache else rooms_path(spec, settings)
-    return path, lambda at: require_rooms(spec, settings, at, bar)
+    return path, lambda at: require_rooms(spec, settings, at, bar, cfg.trainer.accelerator.name)
 
 
 def _networks(data: CacheDataModule) -> str | None:
@@ -285,7 +285,7 @@ class _Job:
     def run(self) -> None:
         """Train, test, summarise."""
         cfg = self.cfg
-        accelerator = cfg.trainer.accelerator
+        accelerator = cfg.trainer.accelerator.name
         torch.set_num_threads(cfg.trainer.threads or _threads())
         bfloat16 = cfg.trainer.precision.name == "bfloat16"
         layout = cfg.trainer.memory_format.name
