@@ -26,7 +26,9 @@ app = typer.Typer(
 def _options(
     plugin: Annotated[
         list[str] | None,
-        typer.Option(help="Import this module first; it may define modalities. Repeatable."),
+        typer.Option(
+            help="Import this module first; it may define modalities or networks. Repeatable."
+        ),
     ] = None,
 ) -> None:
     """Joint refinement networks: caches, predictions and reports. Training is run.py."""
