@@ -14,7 +14,7 @@ from jrn_lightning.cli import app, main
 from jrn_lightning.importers.labels import WANG5
 from jrn_lightning.importers.nyu import FrameFolder, LabeledMat
 from tests.caches import write_small_cache
-from tests.data.test_nyu import (
+from tests.importers.test_nyu import (
     TEST,
     TRAIN,
     write_folder,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -24,12 +26,16 @@ def frames(count: int = 3) -> list[dict[str, Tensor]]:
     ]
 
 
-@pytest.fixture
-def network() -> JRN:
-    torch.manual_seed(0)
+def _network() -> JRN:
     found = JRN(kinds(CHANNELS), fusion_channels=10, skip="none")
     found.start_at({"depth": torch.tensor([3.0])})
     return found
+
+
+@pytest.fixture
+def network() -> JRN:
+    torch.manual_seed(0)
+    return _network()
 
 
 @torch.no_grad()
@@ -146,3 +152,25 @@ def test_looking_changes_nothing(network: JRN) -> None:
     seen = HealthCheck(network).forward(inputs)
     assert all(torch.equal(before[m], seen[m]) for m in CHANNELS)
     assert not any(m._forward_hooks for m in network.modules())
+
+
+def _one_process(rank: int, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    check = HealthCheck(_network())
+    for inputs in frames(3)[:2] if rank == 0 else frames(3)[2:]:
+        check.update(inputs, check.forward(inputs))
+    check.gather()
+    torch.save((check._peak, check._moments), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_see_together_what_one_sees_alone(network: JRN, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_one_process, (str(tmp_path),), nprocs=2)
+    alone = HealthCheck(network)
+    for inputs in frames(3):
+        alone.update(inputs, alone.forward(inputs))
+    for rank in (0, 1):
+        peaks, moments = torch.load(tmp_path / f"{rank}.pt")
+        torch.testing.assert_close(peaks, alone._peak)
+        torch.testing.assert_close(moments, alone._moments)

@@ -257,7 +257,7 @@ def test_a_killed_build_leaves_no_process_and_goes_on(tmp_path: Path, number: in
         "import sys\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
         "from pathlib import Path\n"
-        "from tests.single_task.test_crossfit import fit\n"
+        "from tests.predictors.test_crossfit import fit\n"
         "if __name__ == '__main__':\n"
         f"    fit(Path({str(tmp_path / 'fit')!r}), workers=2, epochs=150).run()\n"
     )

@@ -4,11 +4,13 @@ import gc
 import json
 import os
 import pickle
+import shutil
 import signal
 import stat
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -33,7 +35,7 @@ from jrn_lightning.records import record
 from jrn_lightning.records.record import JobRecord, Status
 from jrn_lightning.training import job as jobs
 from tests.caches import write_small_cache
-from tests.data.test_nyu import (
+from tests.importers.test_nyu import (
     TEST,
     TRAIN,
     open_all,
@@ -101,6 +103,57 @@ def test_a_finished_job_is_not_run_again(finished: Path, small_cache: Path) -> N
     before = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
     job(small_cache, finished, "arch=cat5", EPOCHS)
     assert {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()} == before
+
+
+def test_the_record_says_where_and_in_which_precision(
+    finished: Path, small_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``auto`` is another thing elsewhere: a job is never gone on with in another precision."""
+    data = JobRecord.read(finished).data
+    assert data is not None
+    config = data["config"]
+    assert (config["trainer.accelerator"], config["trainer.precision"]) == ("cpu", "float32")
+    options = ("arch=cat5", EPOCHS, "logger=csv", "trainer.precision=auto")
+    monkeypatch.setattr(jobs, "use_bfloat16", lambda precision, _: precision == "auto")
+    with pytest.raises(RecordError, match=r"trainer.precision: 'float32' → 'bfloat16'"):
+        job(small_cache, finished, *options)
+
+
+def test_a_job_that_is_tested_again_keeps_what_its_training_has_said(
+    finished: Path, small_cache: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cat5" / "seed0"
+    shutil.copytree(finished, folder)
+    known = json.loads((folder / record.RESULTS).read_text())
+    known["warnings"], known["seconds"]["fit"] = ["stem depth is dead"], 1000.0
+    (folder / record.RESULTS).write_text(json.dumps(known))
+    options = ("arch=cat5", EPOCHS, "logger=csv", "evaluation.mute_value=constant")
+    again = job(small_cache, folder, *options)
+    assert again["warnings"] == ["stem depth is dead"]
+    assert again["seconds"]["fit"] >= 1000
+    logged = "csv/metrics.csv"
+    assert (folder / logged).read_bytes() == (finished / logged).read_bytes()
+
+
+def test_only_the_main_process_throws_away(
+    finished: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A further process of a distributed run would remove what the main one has just written."""
+    monkeypatch.setattr(record, "is_main_process", lambda: False)
+    job(small_cache, finished, "arch=cat5", EPOCHS, "logger=csv", "overwrite=true")
+    assert JobRecord.read(finished).status is Status.FINISHED
+
+
+def test_threads_are_shared_with_the_jobs_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "processors", lambda: 8)
+    assert jobs._threads() == 8
+    monkeypatch.setattr(jobs.HydraConfig, "initialized", lambda: True)
+    for given, threads in ((3, 2), (-1, 1), (None, 8), (20, 1)):
+        launcher = {"n_jobs": given}
+        monkeypatch.setattr(
+            jobs.HydraConfig, "get", lambda launcher=launcher: SimpleNamespace(launcher=launcher)
+        )
+        assert jobs._threads() == threads
 
 
 def test_another_configuration_or_cache_is_refused_unless_told_to_overwrite(

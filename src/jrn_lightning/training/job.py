@@ -122,8 +122,8 @@ def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if cfg.overwrite and folder.exists() and records.is_main_process():
         (folder / records.RESULTS).unlink(missing_ok=True)
         records.remove_tables(folder)
-        for name in ("checkpoints", "csv"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        for path in (folder / "checkpoints", *folder.glob("csv*")):
+            shutil.rmtree(path, ignore_errors=True)
     data = _data(cfg)
     data.prepare_data()
     if cfg.evaluation.protocols is None:
@@ -511,7 +511,12 @@ class _Job:
         if kind == "csv":
             from pytorch_lightning.loggers import CSVLogger
 
-            return CSVLogger(str(self.folder), name="", version="csv"), lambda failed: None
+            if self.known.get("status") == Status.FINISHED.value:  # nothing to log but the test
+                return False, lambda failed: None
+            # Lightning's logger deletes what it finds: the epochs before a stop stay beside it.
+            parts = len(list(self.folder.glob("csv*")))
+            name = f"csv-{parts + 1}" if parts else "csv"
+            return CSVLogger(str(self.folder), name="", version=name), lambda failed: None
         if kind == "none":
             return False, lambda failed: None
         from jrn_lightning.training.logging import wandb_logger
@@ -612,6 +617,8 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
         # The checkpoint folder exists when a job is resumed.
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        # A sweep's folder may be moved.
+        warnings.filterwarnings("ignore", "The dirpath has changed from .*")
         # data.val_fraction=0 asks for no validation.
         warnings.filterwarnings("ignore", "Total length of .list. across ranks is zero.*")
         # Lightning 2.6.6 uses a name that PyTorch 2.13 deprecates.
