@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from jrn_lightning.training.main import check_arguments, prepare, run
+from jrn_lightning.training.main import launch, prepare, run
 
 prepare()
 
@@ -15,5 +15,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    check_arguments()
-    main()
+    launch(main)

@@ -26,6 +26,7 @@ from typing import Any, Final
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
@@ -481,6 +482,7 @@ def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
             precision="bf16-mixed" if half else "32-true",
             max_epochs=settings.epochs,
             gradient_clip_val=1.0,
+            plugins=[LightningEnvironment()],  # one device, also in a cluster's allocation
             logger=False,
             callbacks=[_Tell(advance)],
             enable_checkpointing=False,

@@ -11,7 +11,7 @@ from typing import Final
 from filelock import FileLock
 
 from jrn_lightning.cache import PredictionCache, refuse_existing
-from jrn_lightning.errors import CacheError
+from jrn_lightning.errors import CacheError, ConfigError
 from jrn_lightning.importers.build import Input, build
 from jrn_lightning.importers.frames import DataSet
 from jrn_lightning.predictors.crossfit import CrossFit
@@ -106,9 +106,19 @@ def predict_into_cache(
 
 
 def home() -> Path:
-    """The folder of what is built once and found again: $JRN_HOME, or the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get(HOME) or Path(base) / "jrn-lightning")
+    """The folder of what is built once and found again: $JRN_HOME, or the user's cache folder.
+
+    Raises:
+        ConfigError: neither is known.
+    """
+    chosen = os.environ.get(HOME) or os.environ.get("XDG_CACHE_HOME")
+    try:
+        base = Path(chosen).expanduser() if chosen else Path.home() / ".cache"
+    except RuntimeError as error:  # no HOME, and no entry for this user
+        raise ConfigError(
+            f"there is no folder to keep rooms in ({error}). Name one: {HOME}=/some/folder."
+        ) from error
+    return base if os.environ.get(HOME) else base / "jrn-lightning"
 
 
 def rooms_path(spec: RoomsSpec, settings: SingleTaskSettings) -> Path:
@@ -149,7 +159,7 @@ def build_rooms(
     frames = home() / f"rooms-{spec.hash[:10]}"
     frames.parent.mkdir(parents=True, exist_ok=True)
     with (
-        FileLock(f"{frames}.lock"),
+        FileLock(f"{frames}.lock", mode=0o666),
         bar(f"Rendering {spec.frames} frames", spec.frames) as advance,
     ):
         render(spec, frames, workers=workers, advance=lambda: advance(1))
@@ -177,11 +187,12 @@ def require_rooms(
         CacheError: the file holds something else.
     """
     path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if not path.exists():
-            build_rooms(spec, settings, path, bar, accelerator=accelerator)
-            return
+    if not path.exists():  # what is there may belong to somebody else, who lets us read alone
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock", mode=0o666):
+            if not path.exists():
+                build_rooms(spec, settings, path, bar, accelerator=accelerator)
+                return
     with PredictionCache(path) as cache:
         if cache.notes.get(BUILT_FROM) != _hashes(spec, settings):
             raise CacheError(

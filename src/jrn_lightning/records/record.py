@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from jrn_lightning.errors import JRNError, RecordError
 from jrn_lightning.files import replacing
 
 if TYPE_CHECKING:
     from jrn_lightning.evaluation import StatisticsTable
+
+log = logging.getLogger(__name__)
 
 FORMAT = "jrn-job"
 VERSION = 1
@@ -84,6 +90,24 @@ def job_folder(
     return ",".join([arch, *sorted(telling)]) + f"/seed{seed}"
 
 
+@contextmanager
+def alone(lock: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a lock file; a file system without locks is taken as it is.
+
+    Raises:
+        Timeout: another process holds it, and nobody wants to wait.
+    """
+    held = FileLock(lock, blocking=wait)
+    try:
+        held.acquire()
+    except NotImplementedError:
+        log.debug("%s cannot be locked", lock)
+    try:
+        yield
+    finally:
+        held.release()
+
+
 def fingerprint(science: Mapping[str, Any], cache_hash: str) -> str:
     """Hash of everything that decides a job's numbers.
 
@@ -127,15 +151,17 @@ def plan(sweep: Path, jobs: Sequence[str]) -> None:
         sweep: folder.
         jobs: folders within it, ``<arch>/seed<k>``.
     """
-    write_json(
-        sweep / PLAN,
-        {
-            "format": _PLAN_FORMAT,
-            "version": VERSION,
-            "name": sweep.name,
-            "jobs": list(dict.fromkeys([*planned(sweep), *jobs])),
-        },
-    )
+    sweep.mkdir(parents=True, exist_ok=True)
+    with alone(sweep / ".lock", wait=True):  # another call may add jobs of its own
+        write_json(
+            sweep / PLAN,
+            {
+                "format": _PLAN_FORMAT,
+                "version": VERSION,
+                "name": sweep.name,
+                "jobs": list(dict.fromkeys([*planned(sweep), *jobs])),
+            },
+        )
 
 
 def planned(sweep: Path) -> list[str]:

@@ -16,34 +16,32 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from jrn_lightning.errors import JRNError, no_place
-from jrn_lightning.records.record import SWEPT, Status, is_main_process, job_folder, plan
+from jrn_lightning.records.record import SWEPT, is_main_process, job_folder, plan
 from jrn_lightning.training import config as configuration
 
 log = logging.getLogger(__name__)
 
 
+#: in the process that the user started: folder of a sweep -> what its report needs of the logger
+STARTED: dict[Path, dict[str, Any] | None] = {}
+
+
 class SweepCallback(Callback):
     """Keeps the sweep's folder true."""
 
-    def __init__(self) -> None:
-        #: jobs still to come, None where nobody counts them
-        self._left: int | None = None
-        #: who counts: a launcher that works in parallel sends copies of this to other processes
-        self._process = os.getpid()
-        #: whether there is one job, whose own error is all there is to say
-        self._single = False
-
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Compose and check every job, and note them all, before the first one runs."""
+        forget_ranks(config)
         if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
-            return  # another sweeper decides its jobs as it goes
+            # Another sweeper decides its jobs as it goes.
+            STARTED[Path(config.output) / config.sweep] = _wandb(config)
+            return
         loader = GlobalHydra.instance().config_loader()
         parser = OverridesParser.create(config_loader=loader)
         # As BasicSweeper.sweep has it: an experiment's own lists, then the command line's.
@@ -61,7 +59,6 @@ class SweepCallback(Callback):
                     jobs.append((folder, job_folder(choice, job, composed.seed)))
         except (JRNError, HydraException, OmegaConfBaseException) as error:
             _refuse(str(error))
-        self._left = len(jobs)
         names = [f"{folder}/{job}" for folder, job in jobs]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -69,6 +66,7 @@ class SweepCallback(Callback):
         try:
             for folder in dict.fromkeys(folder for folder, _ in jobs):
                 plan(folder, [job for at, job in jobs if at == folder])
+                STARTED[folder] = _wandb(config)
         except JRNError as error:
             _refuse(str(error))
         except OSError as error:
@@ -76,37 +74,63 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """A single job is a sweep of one: checked before it has a folder."""
-        self._left, self._single = 1, True
+        forget_ranks(config)
         if not is_main_process():
             return
         try:
             _check(config.copy())
-            (Path(config.output) / config.sweep).mkdir(parents=True, exist_ok=True)
+            sweep = Path(config.output) / config.sweep
+            sweep.mkdir(parents=True, exist_ok=True)
         except JRNError as error:
             _refuse(str(error))
         except OSError as error:
             _refuse(no_place(error) or str(error))
+        STARTED[sweep] = _wandb(config)
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """In whichever process a launcher runs the job."""
+        forget_ranks(config)
 
     def on_job_end(self, config: DictConfig, job_return: Any, **_: Any) -> None:
         """Write the comparison of what there is: also after a job that failed."""
         if not is_main_process():
             return
-        from jrn_lightning.report.comparison import announce, write_comparison
+        from jrn_lightning.report.comparison import write_comparison
 
-        sweep = Path(config.output) / config.sweep
-        if self._process != os.getpid():
-            self._left = None
-        self._left = None if self._left is None else self._left - 1
         try:
-            summary = write_comparison(sweep)
-            over = {Status.FINISHED, Status.FAILED, Status.DAMAGED}
-            # With a parallel launcher nobody counts: then the job that completes the sweep.
-            last = set(summary.jobs["status"]) <= over if self._left is None else self._left == 0
-            if last and not (self._single and job_return.status is JobStatus.FAILED):
-                announce(summary, sweep, _wandb(config))
+            write_comparison(Path(config.output) / config.sweep)
         except JRNError as error:
             # Where a job failed before it had a folder, its own error says why.
             log.info("no comparison: %s", error)
+
+
+def announce_all() -> None:
+    """Print what came of the sweeps that this process has started, once each.
+
+    Under a launcher that works elsewhere, too: the jobs' own output may be cut or lost.
+    """
+    from jrn_lightning.report.comparison import announce, write_comparison
+
+    for sweep, wandb in STARTED.items():
+        try:
+            summary = write_comparison(sweep)
+        except JRNError as error:
+            log.info("no comparison: %s", error)
+            continue
+        if summary.finished:
+            announce(summary, sweep, wandb)
+    STARTED.clear()
+
+
+#: what a launcher of several processes tells each of them
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+
+
+def forget_ranks(config: DictConfig) -> None:
+    """With one device the process is the main one, whatever a shell or pod has left behind."""
+    if config.trainer.devices == 1 and config.trainer.strategy == "auto":
+        for name in _RANKS:
+            os.environ.pop(name, None)
 
 
 def _check(composed: DictConfig) -> None:

@@ -177,6 +177,28 @@ def register() -> None:
         store.store(group="single_task", name=name, node=settings)
 
 
+#: keys whose value is text, also where it looks like a number
+_TEXTS = ("sweep", "output", "data.cache")
+
+
+def as_typed(argument: str) -> str:
+    """An argument that Hydra takes as it was typed.
+
+    Hydra would read ``sweep=2024_05_01`` as the number 20240501, and refuses a path with ``=``,
+    brackets or spaces unless it is quoted twice, once for the shell and once for Hydra.
+
+    >>> as_typed("sweep=1_000"), as_typed("data.cache=my file=2.h5"), as_typed("sweep=a,b")
+    ("sweep='1_000'", "data.cache='my file=2.h5'", 'sweep=a,b')
+    """
+    key, found, value = argument.partition("=")
+    if key not in _TEXTS or not found or not value or value[0] in "'\"" or "${" in value:
+        return argument
+    if "," in value and not Path(value).exists():  # a list to sweep over
+        return argument
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{escaped}'"
+
+
 def check_keys(arguments: Sequence[str]) -> None:
     """Refuse an override of a key that does not exist, added with ``+`` or not.
 

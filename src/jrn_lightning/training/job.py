@@ -19,8 +19,9 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from hydra.core.hydra_config import HydraConfig
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.plugins.io import TorchCheckpointIO
@@ -93,20 +94,14 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", blocking=False)
     try:
-        lock.acquire()
+        with records.alone(folder / ".lock"):
+            yield
     except Timeout:
         raise RecordError(
             f"{folder} is in use: the same job is running already. Wait for it, or give this one "
             "a sweep= of its own."
         ) from None
-    except NotImplementedError:  # a file system without locks
-        log.debug("%s cannot be locked", folder)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -410,7 +405,7 @@ class _Job:
             gradient_clip_val=cfg.recipe.clip_norm,
             logger=logger,
             callbacks=callbacks,
-            plugins=[AtomicCheckpoints()],
+            plugins=[AtomicCheckpoints(), *alone_here(cfg.trainer.devices, cfg.trainer.strategy)],
             num_sanity_val_steps=0,
             log_every_n_steps=50,
             deterministic="warn",
@@ -540,6 +535,15 @@ class AtomicCheckpoints(TorchCheckpointIO):
         part = f"{path}.part"
         super().save_checkpoint(checkpoint, part, storage_options)
         os.replace(part, path)
+
+
+def alone_here(devices: int, strategy: str) -> list[LightningEnvironment]:
+    """For one device, an environment without a cluster.
+
+    Lightning would take the tasks of an interactive SLURM allocation for processes of its own, and
+    warn wherever ``srun`` is installed.
+    """
+    return [LightningEnvironment()] if devices == 1 and strategy == "auto" else []
 
 
 def use_bfloat16(precision: str, accelerator: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from collections.abc import Callable
 
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
@@ -24,12 +26,34 @@ def prepare() -> None:
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
-def check_arguments() -> None:
-    """Refuse a key that does not exist, on the command line, before Hydra composes."""
+def launch(main: Callable[[], None]) -> None:
+    """Run Hydra's ``main`` on the command line; at the end print what came of its jobs.
+
+    A key that does not exist is refused before Hydra composes.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8
     try:
+        sys.argv[1:] = [config.as_typed(argument) for argument in sys.argv[1:]]
         config.check_keys(sys.argv[1:])
     except JRNError as error:
         sys.exit(str(error))
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        _announce()
+        raise
+    _announce()
+
+
+def _announce() -> None:
+    from jrn_lightning.training.callback import STARTED, announce_all
+
+    if STARTED:
+        announce_all()
 
 
 def run(cfg: DictConfig) -> float | None:
