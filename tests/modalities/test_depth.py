@@ -250,7 +250,7 @@ def test_the_single_task_loss_is_eigens_of_log_depth() -> None:
     statistics = sum(kind.single_task_statistics(torch.from_numpy(t)) for t in truth)
     g = (output[:, 0] - np.log(np.where(truth > 0, truth, 1)))[truth > 0].astype(np.float64)
     expected = np.sqrt((g**2).mean() - 0.85 * g.mean() ** 2)
-    loss = kind.single_task_loss(torch.from_numpy(output), torch.from_numpy(truth), statistics)
+    loss = kind.single_task_loss(torch.from_numpy(output), torch.from_numpy(truth))
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     bias = kind.single_task_bias(statistics)
     assert float(bias) == pytest.approx(np.log(truth[truth > 0]).mean(), rel=1e-5)
@@ -261,7 +261,7 @@ def test_the_single_task_loss_is_eigens_of_log_depth() -> None:
 def test_the_single_task_loss_of_missing_depth_is_finite() -> None:
     output = torch.zeros(1, 1, 4, 4, requires_grad=True)
     kind = Depth("d")
-    loss = kind.single_task_loss(output, torch.zeros(1, 4, 4), torch.zeros(2))
+    loss = kind.single_task_loss(output, torch.zeros(1, 4, 4))
     loss.backward()
     assert output.grad is not None
     assert torch.isfinite(output.grad).all()

@@ -4,6 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.predictors import settings as settings_module
 from jrn_lightning.predictors.settings import SETTINGS, named
 from tests.frames import tiny_settings
 
@@ -24,6 +25,12 @@ def test_overrides_make_a_copy() -> None:
 
 def test_any_timm_encoder_has_settings() -> None:
     assert named("timm:resnet18").encoder == "timm:resnet18"
+
+
+def test_networks_of_another_version_are_not_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tiny_settings().hash
+    monkeypatch.setattr(settings_module, "NETWORKS_VERSION", settings_module.NETWORKS_VERSION + 1)
+    assert tiny_settings().hash != before
 
 
 def test_the_name_does_not_change_what_comes_out() -> None:

@@ -363,7 +363,7 @@ class Modality(ABC):
     # -- predicting it from an image -------------------------------------------------------------
 
     def single_task_statistics(self, target: Tensor) -> Tensor:
-        """What loss and bias need to know of the training truth: sums over one ``(H, W)``.
+        """What the bias needs to know of the training truth: sums over one ``(H, W)``.
 
         Float64, of any shape; those of all training frames are added up. The first entry or their
         sum is 0 only where no pixel has ground truth.
@@ -378,13 +378,12 @@ class Modality(ABC):
         """Bias ``(C,)`` of a single-task network's output at the start."""
         return torch.zeros(self.channels)
 
-    def single_task_loss(self, output: Tensor, target: Tensor, statistics: Tensor) -> Tensor:
+    def single_task_loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Loss of a single-task network over the pixels with ground truth: a scalar.
 
         Args:
             output: ``(B, C, H, W)``.
             target: ``(B, H, W)``.
-            statistics: of the training truth.
         """
         return self.loss(output, target, self.target_valid(target))
 

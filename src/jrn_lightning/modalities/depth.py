@@ -133,7 +133,7 @@ class Depth(Modality):
         """The mean log-depth."""
         return (statistics[1] / statistics[0]).reshape(1).float()
 
-    def single_task_loss(self, output: Tensor, target: Tensor, statistics: Tensor) -> Tensor:
+    def single_task_loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Scale-invariant error of log-depth (Eigen et al. 2014, Section 3.2), as a root.
 
         sqrt(mean g² - 0.85 (mean g)²) with g the difference of the logarithms: what is common to

@@ -174,10 +174,10 @@ class Semantic(Modality):
 
     def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Mean cross-entropy over the valid pixels, the second term of equation 1."""
-        label = torch.where(valid, target, VOID)
+        label = torch.where(valid, target.long(), VOID)
         # A sum over a count: "mean" of cross_entropy is the same, but slower with ignored pixels.
         total = F.cross_entropy(at_least_float32(output), label, ignore_index=VOID, reduction="sum")
-        return total / valid.sum()
+        return total / valid.sum().clamp_min(1)
 
     def refined(self, output: Tensor) -> Tensor:
         """Softmax over the classes (Section III-C)."""
@@ -202,25 +202,6 @@ class Semantic(Modality):
     def single_task_bias(self, statistics: Tensor) -> Tensor:
         """Log-frequencies of the classes."""
         return (statistics / statistics.sum()).clamp_min(1e-6).log().float()
-
-    def single_task_loss(self, output: Tensor, target: Tensor, statistics: Tensor) -> Tensor:
-        """Class-balanced cross-entropy: a pixel counts by its class's inverse root frequency.
-
-        The full inverse frequency (Eigen and Fergus 2015, Section 4.3) would tear the
-        probabilities further from the frequencies that a refinement network expects of them.
-        """
-        frequency = (statistics / statistics.sum()).clamp_min(1e-6)
-        weight = frequency.rsqrt().float().to(output.device)
-        label = target.long()
-        loss = F.cross_entropy(output.float(), label, weight, ignore_index=VOID, reduction="sum")
-        known = self.target_valid(label)
-        return loss / torch.where(known, weight[torch.where(known, label, 0)], 0.0).sum().clamp_min(
-            1e-6
-        )
-
-    def single_task_prediction(self, output: Tensor) -> Tensor:
-        """Softmax over the classes."""
-        return output.float().softmax(1)
 
     @property
     def statistic_names(self) -> tuple[str, ...]:

@@ -346,8 +346,8 @@ class CrossFit:
                 )
                 raise CheckpointError(
                     f"{job.network} was trained with other settings or frames "
-                    f"({changed or 'the frames differ'}). Give --force to train it anew, or "
-                    "another name for the cache."
+                    f"({changed or 'the frames or the way of training differ'}). Give --force "
+                    "to train it anew, or another name for the cache."
                 )
             job.network.unlink()
             return False
@@ -461,7 +461,7 @@ def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
         settings.stride,
         modality.single_task_bias(job.statistics),
     ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task = SingleTask(network, modality, job.statistics.float(), settings)
+    task = SingleTask(network, modality, settings)
     data = _Training(frames, job.name, [frames.row[n] for n in job.fold.training])
     loader = DataLoader(
         data,

@@ -11,6 +11,9 @@ from typing import Any, Final
 
 from jrn_lightning.errors import ConfigError
 
+#: to be raised with every change after which the same settings give other networks
+NETWORKS_VERSION: Final = 2
+
 
 @dataclass
 class SingleTaskSettings:
@@ -107,8 +110,8 @@ class SingleTaskSettings:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of everything but the name."""
-        values = self.values()
+        """SHA-256 of everything but the name, and the networks' version."""
+        values = {"networks": NETWORKS_VERSION, **self.values()}
         del values["name"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -21,7 +21,6 @@ class SingleTask(pl.LightningModule):
     Args:
         network: to train.
         modality: its loss and what its output means.
-        statistics: of the training truth, see ``Modality.single_task_statistics``.
         settings: optimiser and random views.
     """
 
@@ -29,15 +28,12 @@ class SingleTask(pl.LightningModule):
         self,
         network: ImageNetwork,
         modality: Modality,
-        statistics: Tensor,
         settings: SingleTaskSettings,
     ) -> None:
         super().__init__()
         self.network = network
         self.modality = modality
         self.settings = settings
-        self.register_buffer("statistics", statistics, persistent=False)
-        self.statistics: Tensor
         #: mean training loss of every epoch
         self.losses: list[float] = []
         self._epoch: list[Tensor] = []
@@ -48,7 +44,7 @@ class SingleTask(pl.LightningModule):
             *batch, self.modality, self.settings.grid, self.settings.zoom, self.settings.colour
         )
         image = image.contiguous(memory_format=torch.channels_last)
-        loss = self.modality.single_task_loss(self.network(image), target, self.statistics)
+        loss = self.modality.single_task_loss(self.network(image), target)
         self._epoch.append(loss.detach())
         return loss
 
