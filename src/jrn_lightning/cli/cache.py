@@ -168,9 +168,9 @@ def nyu(
 def rooms(
     out: Annotated[Path, typer.Option(help="The cache to make.")],
     seed: Annotated[int, typer.Option(help="Of the rooms.")] = 0,
-    train_rooms: Annotated[int, typer.Option(help="Rooms to train on.")] = 52,
-    test_rooms: Annotated[int, typer.Option(help="Rooms to test on.")] = 20,
-    views: Annotated[int, typer.Option(help="Frames of each room.")] = 4,
+    train_rooms: Annotated[int, typer.Option(help="Rooms to train on.")] = 104,
+    test_rooms: Annotated[int, typer.Option(help="Rooms to test on.")] = 40,
+    views: Annotated[int, typer.Option(help="Frames of each room.")] = 2,
     height: Annotated[int, typer.Option(help="Of a frame, in pixels.")] = 240,
     width: Annotated[int, typer.Option(help="Of a frame, in pixels.")] = 320,
     single_task: Annotated[str, typer.Option(help=_SINGLE_TASK)] = "small",

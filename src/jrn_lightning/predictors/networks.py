@@ -72,19 +72,20 @@ def _block(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
 
 
 class SmallEncoder(nn.Module):
-    """Plain convolutions at strides 2 to 32, to be trained from scratch on few small frames."""
+    """A convolution each at strides 2, 4 and 8, to be trained from scratch on few small frames.
 
-    channels = (16, 24, 48, 64, 96)
-    strides = (2, 4, 8, 16, 32)
+    A cell of its features sees 15 pixels a side, of the whole room only the mean that the decoder
+    adds: what surrounds a place is left to a refinement network.
+    """
+
+    channels = (16, 24, 48)
+    strides = (2, 4, 8)
 
     def __init__(self) -> None:
         super().__init__()
         widths = (3, *self.channels)
         self.stages = nn.ModuleList(
-            _block(c_in, c_out, stride=2)
-            if c_in == 3  # the finest maps are the dearest: one convolution there
-            else nn.Sequential(_block(c_in, c_out, stride=2), _block(c_out, c_out))
-            for c_in, c_out in pairwise(widths)
+            _block(c_in, c_out, stride=2) for c_in, c_out in pairwise(widths)
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -141,7 +141,6 @@ SETTINGS: Final[Mapping[str, SingleTaskSettings]] = MappingProxyType(
                 "small",
                 image=[120, 160],
                 width=32,
-                epochs=30,
                 batch_size=4,
                 learning_rate=3e-3,
                 zoom=1.15,

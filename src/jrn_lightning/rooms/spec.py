@@ -45,9 +45,9 @@ class RoomsSpec:
     """
 
     seed: int = 0
-    train_rooms: int = 52
-    test_rooms: int = 20
-    views: int = 4
+    train_rooms: int = 104
+    test_rooms: int = 40
+    views: int = 2
     height: int = 240
     width: int = 320
 

@@ -65,9 +65,9 @@ class RoomsConfig:
     """Arguments of ``data.rooms.RoomsSpec``: importing that takes seconds, a test compares them."""
 
     seed: int = 0
-    train_rooms: int = 52
-    test_rooms: int = 20
-    views: int = 4
+    train_rooms: int = 104
+    test_rooms: int = 40
+    views: int = 2
     height: int = 240
     width: int = 320
 
