@@ -1,20 +1,8 @@
 from __future__ import annotations
 
-import base64
-import io
-
-import numpy as np
 import pandas as pd
-import pytest
-from PIL import Image
 
-from jrn_lightning.keys import UNTOUCHED
-from jrn_lightning.modalities import Depth, Semantic
-from jrn_lightning.report.gallery import encode, exhibit, key, negative_influence, picks
-from jrn_lightning.report.maps import Frame
-from tests.reflectance import Reflectance
-
-CLASSES = ("floor", "wall", "thing")
+from jrn_lightning.report.gallery import negative_influence, picks
 
 
 def images(values: dict[str, dict[str, tuple[float, float, float]]]) -> pd.DataFrame:
@@ -82,65 +70,3 @@ def test_the_limit_and_frames_picked_twice() -> None:
     assert only.note.count(";") == 2
     many = images({"x": {f"{k}": (1.0, 1.0, float(k)) for k in range(9)}})
     assert len(picks(many, limit=2)) == 2
-
-
-def decoded(uri: str) -> np.ndarray:
-    head, _, data = uri.partition(",")
-    assert head == "data:image/webp;base64"
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
-
-
-def test_classes_are_kept_exactly_and_photographs_nearly() -> None:
-    rng = np.random.default_rng(0)
-    flat = np.array([(230, 159, 0), (0, 158, 115)], np.uint8)[rng.integers(0, 2, (30, 40))]
-    np.testing.assert_array_equal(decoded(encode(flat)), flat)
-    smooth = np.linspace(0, 255, 40 * 30).reshape(30, 40, 1).repeat(3, 2).astype(np.uint8)
-    assert np.abs(decoded(encode(smooth)).astype(int) - smooth).mean() < 4
-
-
-@pytest.fixture
-def frame() -> Frame:
-    rng = np.random.default_rng(0)
-    depth = rng.uniform(1, 5, (480, 640)).astype(np.float32)
-    label = rng.integers(0, 3, (480, 640)).astype(np.uint8)
-    right = np.eye(3, dtype=np.float32)[label].transpose(2, 0, 1)
-    outputs = {
-        UNTOUCHED: {"depth": 1.1 * depth[None], "semantic": right},
-        "cat60": {"depth": depth[None], "semantic": right[[1, 0, 2]]},
-    }
-    return Frame("0007", {"depth": depth, "semantic": label}, outputs, None, "why")
-
-
-def test_an_exhibit_measures_every_map(frame: Frame) -> None:
-    kinds = {"depth": Depth("depth"), "semantic": Semantic("semantic", CLASSES)}
-    shown = exhibit(frame, kinds)
-    assert shown.image is None
-    (depth_name, depth), (_, semantic) = shown.rows
-    assert depth_name == "depth [m]"
-    assert [(p.kind, p.arch) for p in depth] == [
-        ("truth", ""),
-        ("map", ""),
-        ("error", ""),
-        ("map", "cat60"),
-        ("error", "cat60"),
-    ]
-    # Σ (0.1 d)² / d / n = 0.01 · mean depth
-    expected = 0.01 * float(frame.target["depth"].mean())
-    assert float(depth[1].measure.split()[-1]) == pytest.approx(expected, abs=5e-4)
-    assert depth[3].measure == "rel(sqr) 0.000"
-    assert semantic[1].measure == "mIoU 100.0 %"
-    # Two of three classes are confused with each other.
-    assert semantic[3].measure == "mIoU 33.3 %"
-    assert all(decoded(p.src).shape[1] <= 360 for p in (*depth, *semantic))
-
-
-def test_keys_ask_the_modality() -> None:
-    semantic = key(Semantic("semantic", CLASSES))
-    assert [name for _, name in semantic.classes] == list(CLASSES)
-    drawn = Semantic("semantic", CLASSES).draw(np.eye(3)[:, None, :])[0]
-    assert semantic.classes[1][0] == "#" + bytes(drawn[1]).hex()
-    depth = key(Depth("depth"))
-    assert [ramp.high for ramp in depth.ramps] == ["10", "+50 %"]
-    nothing = key(Reflectance("albedo"))
-    assert not nothing.classes
-    assert not nothing.ramps

@@ -1,97 +1,167 @@
+"""The tiles of a frame, and what is laid out of them."""
+
 from __future__ import annotations
+
+import base64
+import io
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.keys import UNTOUCHED
 from jrn_lightning.modalities import Depth, Semantic
-from jrn_lightning.report.maps import Frame, panel
+from jrn_lightning.modalities.base import Modality
+from jrn_lightning.report.maps import Frame, data_uri, key, panel, reduced, tiles
+from tests.reflectance import Reflectance
 
-MODALITIES = {"depth": Depth("depth"), "semantic": Semantic("semantic", ["floor", "wall", "thing"])}
-SETUPS = ("input", "joint", "muted_depth", "muted_semantic")
+CLASSES = ("floor", "wall", "thing")
+MODALITIES: dict[str, Modality] = {
+    "depth": Depth("depth"),
+    "semantic": Semantic("semantic", CLASSES),
+}
 
 
 def frame(*, image: bool = True, target: bool = True, note: str = "") -> Frame:
+    """Setups: the input is a tenth too far and right, cat60 is right and takes 0 for 1."""
     rng = np.random.default_rng(0)
-    depth = rng.uniform(1, 9, (1, 24, 32)).astype(np.float32)
-    probability = rng.dirichlet(np.ones(3), (24, 32)).transpose(2, 0, 1).astype(np.float32)
-    targets = {"depth": depth[0], "semantic": rng.integers(0, 3, (24, 32)).astype(np.uint8)}
+    depth = rng.uniform(1, 5, (24, 32)).astype(np.float32)
+    label = rng.integers(0, 3, (24, 32)).astype(np.uint8)
+    right = np.eye(3, dtype=np.float32)[label].transpose(2, 0, 1)
     return Frame(
         "0007",
-        targets if target else {},
-        {setup: {"depth": depth, "semantic": probability} for setup in SETUPS},
+        {"depth": depth, "semantic": label} if target else {},
+        {
+            UNTOUCHED: {"depth": 1.1 * depth[None], "semantic": right},
+            "muted_depth": {"depth": depth[None], "semantic": right[[1, 0, 2]]},
+        },
         np.full((24, 32, 3), 7, np.uint8) if image else None,
         note,
     )
 
 
-def titles(figure: object) -> list[str]:
-    return [axes.get_title() for axes in figure.axes if axes.get_title()]  # type: ignore[attr-defined]
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts if text.get_text()]
 
 
-def words(figure: object) -> list[str]:
-    return [text.get_text() for text in figure.texts]  # type: ignore[attr-defined]
+def pictures(figure: Figure) -> list[NDArray[Any]]:
+    return [np.asarray(a.images[0].get_array()) for a in figure.axes if not a.axison]
 
 
-def test_columns_rows_and_units() -> None:
-    figure = panel([frame(note="best"), frame()], MODALITIES)
-    assert titles(figure)[:8] == [
-        "image",
+def test_tiles_and_their_measures() -> None:
+    given = frame()
+    depth, semantic = (tiles(given, modality) for modality in MODALITIES.values())
+    assert [tile.label for tile in depth] == [
         "ground truth",
-        "input",
-        "joint",
+        "untouched input",
         "depth muted",
-        "semantic muted",
-        "error of input",
-        "error of joint",
+        "error of untouched input",
+        "error of depth muted",
     ]
-    assert words(figure) == ["0007: best", "depth [m]", "semantic", "0007", "depth [m]", "semantic"]
-    # two frames of two modalities and seven columns, two images, two colour bars
-    assert len(figure.axes) == 2 * 2 * 7 + 2 + 2
+    # Σ (0.1 d)² / d / n = 0.01 · mean depth
+    expected = 0.01 * float(given.target["depth"].mean())
+    assert float(depth[1].measure.split()[-1]) == pytest.approx(expected, abs=5e-4)
+    assert depth[2].measure == "rel(sqr) 0.000"
+    # Two of three classes are confused with each other.
+    assert [tile.measure for tile in semantic] == ["", "mIoU 100.0 %", "mIoU 33.3 %", "", ""]
+    assert len(tiles(given, MODALITIES["depth"], errors=[UNTOUCHED])) == 4
+    without = tiles(frame(target=False), MODALITIES["depth"])
+    assert [(tile.kind, tile.measure) for tile in without] == [("map", "")] * 2
 
 
 def test_pictures_are_the_modalities_own() -> None:
-    given = frame()
-    figure = panel([given], MODALITIES)
-    image, truth, first = (axes.images[0].get_array() for axes in figure.axes[:3])
-    np.testing.assert_array_equal(image, given.image)
-    np.testing.assert_array_equal(truth, MODALITIES["depth"].draw_target(given.target["depth"]))
-    np.testing.assert_array_equal(first, MODALITIES["depth"].draw(given.outputs["input"]["depth"]))
-    error = figure.axes[6].images[0].get_array()
-    expected = MODALITIES["depth"].draw_error(
-        given.outputs["input"]["depth"], given.target["depth"]
-    )
-    np.testing.assert_array_equal(error, expected)
+    given, depth = frame(), MODALITIES["depth"]
+    maps = given.outputs[UNTOUCHED]["depth"]
+    expected = [
+        given.image,
+        depth.draw_target(given.target["depth"]),
+        depth.draw(maps),
+        depth.draw(given.outputs["muted_depth"]["depth"]),
+        depth.draw_error(maps, given.target["depth"]),
+    ]
+    for found, own in zip(pictures(panel([given], {"depth": depth})), expected, strict=True):
+        np.testing.assert_array_equal(found, own)
 
 
-def test_colours_are_explained() -> None:
+def test_a_row_for_each_modality_of_each_frame() -> None:
+    figure = panel([frame(note="best"), frame()], MODALITIES)
+    assert words(figure)[:5] == [
+        "image",
+        "ground truth",
+        "untouched input",
+        "depth muted",
+        "error of untouched input",
+    ]
+    names = ["depth [m]", "semantic"]
+    assert words(figure)[5:] == ["0007", "best", *names, "0007", *names]
+    assert len(pictures(figure)) == 2 * (1 + 2 * 4)
+
+
+def test_modalities_side_by_side() -> None:
+    figure = panel([frame(), frame()], MODALITIES, wide=True, title="a.h5", subtitle="from x")
+    said = words(figure)
+    assert said[:3] == ["a.h5", "from x", "image"]
+    assert said.count("ground truth") == said.count("error of untouched input") == 2
+    assert said.count("depth [m]") == said.count("semantic") == 1
+    drawn = [axes.get_position() for axes in figure.axes if not axes.axison]
+    assert len(drawn) == 2 * 9
+    assert len({round(box.y0, 4) for box in drawn}) == 2
+    for i, a in enumerate(drawn):
+        assert 0 <= a.x0 < a.x1 <= 1
+        assert 0 <= a.y0 < a.y1 <= 1
+        assert not any(a.overlaps(b.padded(-1e-6)) for b in drawn[:i])
+
+
+def test_columns_are_those_that_any_frame_fills() -> None:
+    figure = panel([frame(target=False, image=False), frame()], MODALITIES)
+    assert "ground truth" in words(figure)
+    assert "image" in words(figure)
+    bare = panel([frame(target=False, image=False)], MODALITIES)
+    assert words(bare)[:2] == ["untouched input", "depth muted"]
+    assert not any("error" in axes.get_title(loc="left") for axes in bare.axes)
+
+
+def test_colours_are_explained_by_the_modality_itself() -> None:
+    semantic = key(MODALITIES["semantic"])
+    assert [name for _, name in semantic.classes] == [*CLASSES, "no ground truth"]
+    drawn = MODALITIES["semantic"].draw(np.eye(3)[:, None, :])[0]
+    assert semantic.classes[1][0] == "#" + bytes(drawn[1]).hex()
+    assert [ramp.ends for ramp in key(MODALITIES["depth"]).ramps] == [(0, 10), (-50, 50)]
+    assert len(key(MODALITIES["depth"], errors=False).ramps) == 1
+    assert not key(Reflectance("albedo")).classes
+    assert not key(Reflectance("albedo")).ramps
     figure = panel([frame()], MODALITIES)
     (legend,) = [artist for artist in figure.artists if hasattr(artist, "get_texts")]
-    assert [text.get_text() for text in legend.get_texts()] == [
-        "floor",
-        "wall",
-        "thing",
-        "no ground truth",
-    ]
-    colours = [tuple(patch.get_facecolor()[:3]) for patch in legend.get_patches()]
-    drawn = MODALITIES["semantic"].draw(np.eye(3)[:, None, :])[0] / 255
-    np.testing.assert_allclose(colours[:3], drawn)
-    bars = {axes.get_title(loc="left"): axes for axes in figure.axes[-2:]}
+    assert [text.get_text() for text in legend.get_texts()] == [*CLASSES, "no ground truth"]
+    bars = {axes.get_title(loc="left"): axes for axes in figure.axes}
     assert bars["depth [m]"].get_xlim() == (0, 10)
-    assert "error of depth, relative to the truth [%]" in bars
 
 
-def test_frames_without_truth_or_image() -> None:
-    figure = panel([frame(image=False, target=False)], MODALITIES)
-    assert titles(figure)[:4] == ["input", "joint", "depth muted", "semantic muted"]
-    assert not any("error" in axes.get_title(loc="left") for axes in figure.axes)
+def test_large_pictures_are_averaged_and_classes_kept() -> None:
+    rng = np.random.default_rng(0)
+    photograph = rng.integers(0, 256, (480, 640, 3)).astype(np.uint8)
+    assert reduced(photograph).shape == (270, 360, 3)
+    assert reduced(photograph).std() < 0.8 * photograph.std()
+    flat = np.array([(230, 159, 0), (0, 158, 115)], np.uint8)[rng.integers(0, 2, (480, 640))]
+    assert len(np.unique(reduced(flat).reshape(-1, 3), axis=0)) == 2
+    assert reduced(flat[:30, :40]).shape == (30, 40, 3)
 
 
-def test_a_large_map_is_thinned() -> None:
-    depth = np.ones((1, 480, 640), np.float32)
-    given = Frame("a", {"depth": depth[0]}, {"joint": {"depth": depth}})
-    figure = panel([given], {"depth": MODALITIES["depth"]})
-    assert figure.axes[0].images[0].get_array().shape == (240, 320, 3)
+def test_pictures_of_a_page_are_exact_where_they_are_of_classes() -> None:
+    def decoded(uri: str) -> NDArray[np.uint8]:
+        head, _, data = uri.partition(",")
+        assert head == "data:image/webp;base64"
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+
+    rng = np.random.default_rng(0)
+    flat = np.array([(230, 159, 0), (0, 158, 115)], np.uint8)[rng.integers(0, 2, (30, 40))]
+    np.testing.assert_array_equal(decoded(data_uri(flat)), flat)
+    smooth = np.linspace(0, 255, 40 * 30).reshape(30, 40, 1).repeat(3, 2).astype(np.uint8)
+    assert np.abs(decoded(data_uri(smooth)).astype(int) - smooth).mean() < 4
 
 
 def test_no_frame_is_refused() -> None:

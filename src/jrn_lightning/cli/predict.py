@@ -118,7 +118,7 @@ def _refine(
             progress=lambda rows: tracked(rows, "Refining", frames),
         )
         if pictures is not None:
-            from jrn_lightning.report.pictures import draw_refined
+            from jrn_lightning.report.sheet import draw_refined
 
             with PredictionCache(out) as refined, bar("Drawing", frames) as advance:
                 draw_refined(opened, refined, split, pictures, advance)

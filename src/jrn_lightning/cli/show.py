@@ -35,7 +35,7 @@ def show(
 ) -> None:
     """Draw a contact sheet: image, truth, prediction and error map of some frames.
 
-    The number above an error map is that frame's own measure. Splits without ground truth show
+    The number on a prediction is that frame's own measure. Splits without ground truth show
     what there is.
     """
     if frames is not None and ids is not None:
@@ -56,10 +56,8 @@ def show(
             rows = sheet.choose(part.scenes, 8 if frames is None else frames, seed)
         else:
             rows = sheet.find(part, names)
-        shown = sheet.read(part, rows)
         title = f"{file.name} · {split} · {len(rows)} of {len(part)} frames"
-        figure = sheet.sheet(shown, cache.modalities, title=title, subtitle=_sources(part))
-    sheet.save(figure, out)
+        sheet.write_sheet(part, rows, out, title=title, subtitle=_sources(part))
     Console().print(
         f"{out}: {len(rows)} of {len(part)} frames of split {split!r}.",
         markup=False,

@@ -59,16 +59,6 @@ def _gallery(
     known = [pick for pick in picks if pick.id in place]
     rows = [place[pick.id] for pick in known]
     size = split.target_size()
-    frames = [
-        Frame(
-            pick.id,
-            {m: split.target(m, i) for m in cache.modalities},
-            {},
-            split.image(i) if split.has_images else None,
-            pick.note,
-        )
-        for pick, i in zip(known, rows, strict=True)
-    ]
     maps: dict[str, list[dict[str, torch.Tensor]]] = {}
     modalities, seeds, problems = {}, [], []
     for job in jobs:
@@ -87,11 +77,18 @@ def _gallery(
             modalities = trained.modalities
             seeds.append(f"{arch}/{job.folder.name}")
         advance(1)
-    for k, frame in enumerate(frames):
-        outputs = {s: {m: x[0].numpy() for m, x in found[k].items()} for s, found in maps.items()}
-        frames[k] = Frame(frame.id, frame.target, outputs, frame.image, frame.note)
     if not seeds:
         return Gallery(note="The maps cannot be made again: " + " ".join(problems))
+    frames = [
+        Frame(
+            pick.id,
+            {m: split.target(m, i) for m in cache.modalities},
+            {s: {m: x[0].numpy() for m, x in found[k].items()} for s, found in maps.items()},
+            split.image(i) if split.has_images else None,
+            pick.note,
+        )
+        for k, (pick, i) in enumerate(zip(known, rows, strict=True))
+    ]
     note = (
         f"Maps of {', '.join(seeds)}, made again in float32; numbers elsewhere are of the test, in "
         "its precision, and means over the seeds."
@@ -131,6 +128,3 @@ def _opened(job: JobRecord) -> PredictionCache:
         cache.close()
         raise JRNError(f"{path} has other contents than when {job.folder} was tested on it.")
     return cache
-
-
-__all__ = ["gallery"]

@@ -1,42 +1,58 @@
-"""Example maps beside each other, as Figure 5 shows them: arrays in, a figure out."""
+"""Maps as pictures: the tiles of a frame, and a figure of many frames as in Figure 5.
+
+What is drawn of a frame, in which order and under which name, is decided by :func:`tiles` alone;
+:func:`panel` lays tiles out in a figure, the page (:mod:`~jrn_lightning.report.page`) in HTML.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import base64
+import io
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
+from PIL import Image
 
 from jrn_lightning import keys
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.evaluation.protocols import regions
 from jrn_lightning.modalities.base import Modality
 from jrn_lightning.modalities.drawing import GREY
+from jrn_lightning.report.style import FAINT, INK
 
+KINDS = ("image", "truth", "map", "error")
+_LARGEST = 360  # pixels across a tile; beyond that a panel only gets slow and large
+_FLAT = 64  # a picture of fewer colours than this is of classes
+_OFF = 50  # percent of relative error that the colours of an error map are explained for
 # Inches.
-_MAP = 1.7  # width of a map
-_LEFT, _TOP, _BOTTOM, _RIGHT = 0.42, 0.28, 0.06, 0.04
-KEY = 0.42  # height of the colours of one modality
-_LARGEST = 360  # pixels across a map; beyond that a panel only gets slow and large
+_MAP = 1.6  # width of a tile
+_MARGIN, _NAME = 0.12, 0.22  # at the edges, and for the name of a modality beside its row
+_GAP, _BETWEEN = 0.04, 0.12  # between tiles, and between modalities side by side
+_LINE, _KEY = 0.2, 0.42  # a line of text, and the colours of one modality
+_NARROWEST = 7.2  # of a panel: two bars of colours need as much
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of a panel.
+    """One frame to be shown.
 
     Args:
         id: its name.
         target: per modality the ground truth ``(H, W)``; empty for frames without.
-        outputs: per setup, the untouched input included, and modality the map ``(C, H, W)`` in the
-            modality's own units, as :meth:`Modality.refined` gives it, at the size of the truth.
+        outputs: per setup or architecture, the untouched input included, and modality the map
+            ``(C, H, W)`` in the modality's own units, as :meth:`Modality.refined` gives it, at the
+            size of the truth.
         image: ``(H, W, 3)`` uint8, or None.
-        note: why it is shown, such as ``best of 327``.
+        note: why it is shown, such as ``best of 327``, or its scene.
     """
 
     id: str
@@ -46,126 +62,71 @@ class Frame:
     note: str = ""
 
 
-def panel(
-    frames: Sequence[Frame],
-    modalities: Mapping[str, Modality],
-    *,
-    errors: Sequence[str] = (keys.UNTOUCHED, keys.JOINT),
-) -> Figure:
-    """Maps of ``frames``, a row for each modality of each frame.
-
-    Columns: the image, the ground truth, each setup in the order of the first frame's outputs, and
-    the error maps of the setups in ``errors``. Below stand the colours of every modality.
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a frame.
 
     Args:
-        frames: what to show, at least one.
-        modalities: by name, in the order of the rows.
-        errors: setups whose error maps to show, where there is ground truth.
-
-    Raises:
-        ConfigError: no frame was given.
+        kind: one of :data:`KINDS`.
+        picture: ``(H, W, 3)`` uint8.
+        modality: of the map; empty for the image.
+        setup: setup or architecture whose map it is; empty for image and truth.
+        measure: primary measure of a map alone, as ``rel(sqr) 0.113``, where there is a truth.
     """
-    if not frames:
-        raise ConfigError("a panel of example maps needs at least one frame; got none.")
-    with_image = any(frame.image is not None for frame in frames)
-    columns = _columns(frames, errors)
-    count = len(columns) + with_image
-    first = next(iter(next(iter(frames[0].outputs.values())).values()))
-    tall = _MAP * first.shape[-2] / first.shape[-1]
 
-    below = _BOTTOM + KEY * len(modalities)
-    width = _LEFT + _MAP * count + _RIGHT
-    height = _TOP + tall * len(frames) * len(modalities) + below
-    figure = Figure(figsize=(width, height), dpi=110)
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(
-        len(frames),
-        1,
-        hspace=0.06,
-        left=_LEFT / width,
-        right=1 - _RIGHT / width,
-        top=1 - _TOP / height,
-        bottom=below / height,
-    )
-    for f, frame in enumerate(frames):
-        cells = grid[f].subgridspec(len(modalities), count, wspace=0.03, hspace=0.04)
-        title = f"{frame.id}: {frame.note}" if frame.note else frame.id
-        middle = grid[f].get_position(figure)
-        figure.text(
-            0.1 / width,
-            (middle.y0 + middle.y1) / 2,
-            title,
-            rotation=90,
-            ha="center",
-            va="center",
-            fontsize=9,
-            fontweight="bold",
+    kind: str
+    picture: NDArray[np.uint8]
+    modality: str = ""
+    setup: str = ""
+    measure: str = ""
+
+    @property
+    def label(self) -> str:
+        """What it shows, for a head or below it."""
+        muted = keys.muted_modality(self.setup)
+        name = "untouched input" if self.setup == keys.UNTOUCHED else self.setup
+        name = name if muted is None else f"{muted} muted"
+        return {"image": "image", "truth": "ground truth", "map": name}.get(
+            self.kind, f"error of {name}"
         )
-        if with_image:
-            axes = figure.add_subplot(cells[:, 0])
-            axes.set_anchor("N")
-            _show(axes, frame.image, "" if f else "image")
-        for m, (name, modality) in enumerate(modalities.items()):
-            for k, (head, draw) in enumerate(columns):
-                axes = figure.add_subplot(cells[m, k + with_image])
-                _show(axes, draw(frame, name, modality), "" if f or m else head)
-            middle = cells[m, 0].get_position(figure)
-            figure.text(
-                0.3 / width,
-                (middle.y0 + middle.y1) / 2,
-                with_unit(modality),
-                rotation=90,
-                ha="center",
-                va="center",
-                fontsize=9,
-            )
-    for m, modality in enumerate(modalities.values()):
-        top = below - _BOTTOM - KEY * m
-        colours(
-            figure,
-            modality,
-            top,
-            with_errors=any(head.startswith("error") for head, _ in columns),
-        )
-    return figure
 
 
-_Drawing = Callable[[Frame, str, Modality], NDArray[np.uint8] | None]
+def tiles(frame: Frame, modality: Modality, errors: Collection[str] | None = None) -> list[Tile]:
+    """The tiles of one modality: truth, the map of every setup, error maps.
+
+    Args:
+        frame: what to show.
+        modality: which of its maps.
+        errors: setups whose error maps to show, where there is ground truth; None for all.
+    """
+    name, truth = modality.name, frame.target.get(modality.name)
+    found = {setup: maps[name] for setup, maps in frame.outputs.items() if name in maps}
+    if truth is None:
+        return [Tile("map", modality.draw(x), name, setup) for setup, x in found.items()]
+    return [
+        Tile("truth", modality.draw_target(truth), name),
+        *(
+            Tile("map", modality.draw(x), name, setup, measured(modality, x, truth))
+            for setup, x in found.items()
+        ),
+        *(
+            Tile("error", modality.draw_error(x, truth), name, setup)
+            for setup, x in found.items()
+            if errors is None or setup in errors
+        ),
+    ]
 
 
-def _columns(frames: Sequence[Frame], errors: Sequence[str]) -> list[tuple[str, _Drawing]]:
-    """Titles, and what to draw for a frame and a modality; None where there is nothing."""
-
-    def truth(frame: Frame, name: str, modality: Modality) -> NDArray[np.uint8] | None:
-        return modality.draw_target(frame.target[name]) if name in frame.target else None
-
-    def output(setup: str) -> _Drawing:
-        def draw(frame: Frame, name: str, modality: Modality) -> NDArray[np.uint8] | None:
-            found = frame.outputs.get(setup, {}).get(name)
-            return None if found is None else modality.draw(found)
-
-        return draw
-
-    def error(setup: str) -> _Drawing:
-        def draw(frame: Frame, name: str, modality: Modality) -> NDArray[np.uint8] | None:
-            found, target = frame.outputs.get(setup, {}).get(name), frame.target.get(name)
-            if found is None or target is None:
-                return None
-            return modality.draw_error(found, target)
-
-        return draw
-
-    setups = list(frames[0].outputs)
-    outputs = [(_title(setup), output(setup)) for setup in setups]
-    if not any(frame.target for frame in frames):
-        return outputs
-    wrong = [(f"error of {_title(s)}", error(s)) for s in errors if s in setups]
-    return [("ground truth", truth), *outputs, *wrong]
-
-
-def _title(setup: str) -> str:
-    modality = keys.muted_modality(setup)
-    return setup if modality is None else f"{modality} muted"
+def measured(modality: Modality, output: NDArray[Any], truth: NDArray[Any]) -> str:
+    """The primary measure of one map ``(C, H, W)`` alone, in words."""
+    target = torch.from_numpy(truth)[None].to(modality.batch_dtype)
+    maps = torch.from_numpy(np.asarray(output, np.float32))[None, None]
+    whole = regions(["full"], (truth.shape[-2], truth.shape[-1]))
+    primary = modality.measure(modality.primary)
+    value = float(primary(modality.statistics(maps, target, whole)[0, 0, 0].numpy()))
+    if primary.higher_is_better and primary.scale == 100.0:
+        return f"{primary.label} {100 * value:.1f} %"
+    return f"{primary.label} {value:.3f}"
 
 
 def with_unit(modality: Modality) -> str:
@@ -175,88 +136,220 @@ def with_unit(modality: Modality) -> str:
     return f"{modality.name}{unit}"
 
 
-def _show(axes: Axes, picture: NDArray[np.uint8] | None, title: str = "") -> None:
-    axes.set_axis_off()
-    axes.set_title(title, fontsize=9, pad=4)
-    if picture is not None:
-        step = -(-picture.shape[1] // _LARGEST)
-        axes.imshow(picture[::step, ::step], interpolation="nearest", aspect="equal")
+def reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture ``(H, W, 3)``, no wider than a tile has to be.
+
+    It is averaged, but for pictures of classes: a mixture of two colours would be a third class.
+    """
+    height, width = picture.shape[:2]
+    if width <= _LARGEST:
+        return picture
+    image = Image.fromarray(picture)
+    how = Image.Resampling.NEAREST if image.getcolors(_FLAT) else Image.Resampling.BILINEAR
+    return np.asarray(image.resize((_LARGEST, round(height * _LARGEST / width)), how))
+
+
+def data_uri(picture: NDArray[np.uint8]) -> str:
+    """A picture ``(H, W, 3)``, reduced, as WebP in a data URI; exact where it has few colours."""
+    image = Image.fromarray(reduced(picture))
+    flat = image.getcolors(_FLAT) is not None
+    written = io.BytesIO()
+    image.save(written, "WEBP", lossless=flat, quality=60 if flat else 82, method=4)
+    return "data:image/webp;base64," + base64.b64encode(written.getvalue()).decode()
 
 
 # -- what the colours mean ---------------------------------------------------------------------
 
 
-def colours(
-    figure: Figure, modality: Modality, top: float, *, with_errors: bool, left: float = _LEFT
-) -> None:
-    """One line, ``KEY`` inches high, that explains the colours of ``modality``.
+@dataclass(frozen=True)
+class Ramp:
+    """A range of colours ``(1, N, 3)``, its ends, and what it is of."""
 
-    Args:
-        figure: to draw on.
-        modality: whose maps it shows.
-        top: of the line, in inches from below.
-        with_errors: also explain those of error maps.
-        left: in inches.
+    colours: NDArray[np.uint8]
+    ends: tuple[float, float]
+    label: str
 
-    The colours are asked of the modality itself: it draws each of its classes, or a ramp over its
-    range. A modality with neither explains nothing.
+
+@dataclass(frozen=True)
+class Key:
+    """What the colours of a modality mean: (colour, name) of its classes, or ramps, or nothing."""
+
+    name: str
+    classes: tuple[tuple[str, str], ...] = ()
+    ramps: tuple[Ramp, ...] = ()
+
+
+def key(modality: Modality, *, errors: bool = True) -> Key:
+    """The colours of a modality, and of its error maps, asked of itself.
+
+    It draws each of its classes, or a ramp over its range. A modality with neither has no key.
     """
     classes = getattr(modality, "classes", None)
     maximum = getattr(modality, "maximum", None)
-    width, height = figure.get_size_inches()
     if classes:
-        one_of_each = np.eye(len(classes))[:, None, :]  # (K, 1, K)
-        patches = [
-            Patch(facecolor=colour / 255, label=label)
-            for colour, label in zip(modality.draw(one_of_each)[0], classes, strict=True)
-        ]
-        patches.append(Patch(facecolor=(GREY / 255,) * 3, label="no ground truth"))
-        figure.add_artist(
-            Legend(
-                figure,
-                patches,
-                [str(patch.get_label()) for patch in patches],
-                loc="center left",
-                bbox_to_anchor=(left / width, (top - KEY / 2) / height),
-                bbox_transform=figure.transFigure,
-                ncols=len(patches),
-                frameon=False,
-                fontsize=8,
-                borderpad=0,
-                borderaxespad=0,
-                handlelength=1.2,
-                handleheight=1.0,
-                columnspacing=1.2,
-                title=f"{modality.name}; in error maps right pixels are white"
-                if with_errors
-                else modality.name,
-                title_fontsize=8,
-                alignment="left",
-            )
-        )
-    elif maximum is not None and modality.channels == 1:
-        ramp = np.linspace(0, maximum, 256)
-        _bar(figure, modality.draw(ramp[None, None]), (0, maximum), with_unit(modality), left, top)
-        if with_errors:
-            off = np.linspace(-0.6, 0.6, 256)
-            truth = np.full((1, 256), maximum / 2)
-            picture = modality.draw_error((truth * (1 + off))[None], truth)
-            label = f"error of {modality.name}, relative to the truth [%]"
-            _bar(figure, picture, (-60, 60), label, left + 3.4, top)
+        drawn = modality.draw(np.eye(len(classes))[:, None, :])[0]  # of (K, 1, K)
+        colours = [*(to_hex(colour / 255) for colour in drawn), to_hex((GREY / 255,) * 3)]
+        name = f"{modality.name}; in error maps right pixels are white"
+        names = [*map(str, classes), "no ground truth"]
+        return Key(name if errors else modality.name, tuple(zip(colours, names, strict=True)))
+    if maximum is None or modality.channels != 1:
+        return Key(modality.name)
+    ramp = modality.draw(np.linspace(0, maximum, 256)[None, None])
+    ramps = [Ramp(ramp, (0, maximum), with_unit(modality))]
+    if errors:
+        truth = np.full((1, 256), maximum / 2)
+        off = truth * (1 + np.linspace(-_OFF, _OFF, 256) / 100)
+        label = f"error of {modality.name}, relative to the truth [%]"
+        ramps.append(Ramp(modality.draw_error(off[None], truth), (-_OFF, _OFF), label))
+    return Key(modality.name, (), tuple(ramps))
 
 
-def _bar(
-    figure: Figure,
-    picture: NDArray[np.uint8],
-    ends: tuple[float, float],
-    label: str,
-    left: float,
-    top: float,
-) -> None:
-    """A colour bar of 3 by 0.1 inches with its label on top."""
+def _draw_key(figure: Figure, shown: Key, top: float) -> None:
+    """One line, ``_KEY`` inches high, whose upper edge is ``top`` inches above the lower one."""
     width, height = figure.get_size_inches()
-    axes = figure.add_axes((left / width, (top - 0.26) / height, 3 / width, 0.1 / height))
-    axes.imshow(picture, aspect="auto", extent=(*ends, 0, 1))
-    axes.set_yticks([])
-    axes.tick_params(labelsize=7, length=2, pad=1)
-    axes.set_title(label, fontsize=8, loc="left", pad=2)
+    for k, ramp in enumerate(shown.ramps):
+        left = _MARGIN + 3.4 * k
+        axes = figure.add_axes((left / width, (top - 0.26) / height, 3 / width, 0.1 / height))
+        axes.imshow(ramp.colours, aspect="auto", extent=(*ramp.ends, 0, 1))
+        axes.set_yticks([])
+        axes.tick_params(labelsize=7, length=2, pad=1)
+        axes.set_title(ramp.label, fontsize=8, loc="left", pad=2)
+    if shown.classes:
+        legend = Legend(
+            figure,
+            [Patch(facecolor=colour) for colour, _ in shown.classes],
+            [name for _, name in shown.classes],
+            loc="center left",
+            bbox_to_anchor=(_MARGIN / width, (top - _KEY / 2) / height),
+            bbox_transform=figure.transFigure,
+            ncols=len(shown.classes),
+            frameon=False,
+            fontsize=8,
+            borderpad=0,
+            borderaxespad=0,
+            handlelength=1.2,
+            handleheight=1.0,
+            columnspacing=1.2,
+            title=shown.name,
+            title_fontsize=8,
+            alignment="left",
+        )
+        figure.add_artist(legend)
+
+
+# -- many frames in a figure -------------------------------------------------------------------
+
+
+def panel(
+    frames: Sequence[Frame],
+    modalities: Mapping[str, Modality],
+    *,
+    errors: Collection[str] = (keys.UNTOUCHED, keys.JOINT),
+    wide: bool = False,
+    title: str = "",
+    subtitle: str = "",
+) -> Figure:
+    """The tiles of ``frames``, a row for each modality of each frame.
+
+    A column that no frame fills is left out. On each map stands its own measure; below stand the
+    colours of every modality.
+
+    Args:
+        frames: what to show, at least one.
+        modalities: by name, in the order of the rows.
+        errors: setups whose error maps to show, where there is ground truth.
+        wide: put the modalities of a frame side by side, so that it has one row.
+        title: above everything.
+        subtitle: below it, in grey.
+
+    Raises:
+        ConfigError: no frame was given.
+    """
+    if not frames:
+        raise ConfigError("a panel of example maps needs at least one frame; got none.")
+    rows = [_rows(frame, modalities, errors, wide) for frame in frames]
+    heads = {_column(tile, wide): tile.label for own in rows for row in own for tile in row}
+    places = _places(heads, modalities, wide)
+    shape = next(iter(next(iter(frames[0].outputs.values())).values())).shape
+    size = (_MAP, _MAP * shape[-2] / shape[-1])
+    step = size[1] + _GAP
+    width = max(_NARROWEST, max(places.values()) + _MAP + _MARGIN)
+    top = 0.15 + 0.4 * bool(title) + _LINE * (1 + wide)
+    below = _KEY * len(modalities) + 0.08
+    height = top + sum(_LINE + step * len(own) for own in rows) + below
+    figure = Figure(figsize=(width, height), dpi=110)
+    FigureCanvasAgg(figure)
+
+    def write(words: str, x: float, y: float, size: float = 8, **style: Any) -> None:
+        figure.text(x / width, 1 - y / height, words, fontsize=size, **{"color": INK, **style})
+
+    write(title, _MARGIN, 0.26, 12, weight="bold")
+    write(subtitle, _MARGIN, 0.45, color=FAINT)
+    for column, x in places.items():
+        write(heads[column], x, top - 0.05)
+    for modality in modalities.values() if wide else ():
+        x = min((x for (name, *_), x in places.items() if name == modality.name), default=_MARGIN)
+        write(with_unit(modality), x, top - 0.05 - _LINE, 9, weight="bold")
+    y = top
+    for frame, own in zip(frames, rows, strict=True):
+        write(frame.id, _MARGIN, y + 0.15, weight="bold")
+        write(frame.note, _MARGIN + 0.1 + 0.085 * len(frame.id), y + 0.15, color=FAINT)
+        y += _LINE
+        for modality, row in zip(modalities.values(), own, strict=False):
+            for tile in row:
+                _draw_tile(figure, tile, (places[_column(tile, wide)], y), size)
+            if not wide:
+                beside = (_MARGIN + 0.07, y + size[1] / 2)
+                write(with_unit(modality), *beside, rotation=90, ha="center", va="center")
+            y += step
+    known = any(frame.target for frame in frames)
+    for m, modality in enumerate(modalities.values()):
+        _draw_key(figure, key(modality, errors=known), below - 0.06 - _KEY * m)
+    return figure
+
+
+def _draw_tile(
+    figure: Figure, tile: Tile, corner: tuple[float, float], size: tuple[float, float]
+) -> None:
+    """Draw ``tile`` with its upper left ``corner`` (right of, below the figure's), in inches."""
+    width, height = figure.get_size_inches()
+    left, bottom = corner[0] / width, 1 - (corner[1] + size[1]) / height
+    axes = figure.add_axes((left, bottom, size[0] / width, size[1] / height), anchor="NW")
+    axes.set_axis_off()
+    axes.imshow(reduced(tile.picture))
+    if tile.measure:
+        back = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 1.0}
+        text = axes.text(0.025, 0.04, tile.measure, transform=axes.transAxes, bbox=back)
+        text.set(fontsize=6.5, color=INK)
+
+
+_Column = tuple[str, str, str]  # modality where they are side by side, kind, setup
+
+
+def _column(tile: Tile, wide: bool) -> _Column:
+    return tile.modality if wide else "", tile.kind, tile.setup
+
+
+def _rows(
+    frame: Frame, modalities: Mapping[str, Modality], errors: Collection[str], wide: bool
+) -> list[list[Tile]]:
+    rows = [tiles(frame, modality, errors) for modality in modalities.values()]
+    rows = [[tile for row in rows for tile in row]] if wide else rows
+    if frame.image is not None:
+        rows[0].insert(0, Tile("image", frame.image))
+    return rows
+
+
+def _places(
+    columns: Iterable[_Column], modalities: Iterable[str], wide: bool
+) -> dict[_Column, float]:
+    """Where each column begins, in inches from the left, in their order."""
+    groups = ["", *modalities]
+    ordered = sorted(columns, key=lambda c: (groups.index(c[0]), KINDS.index(c[1])))
+    places: dict[_Column, float] = {}
+    x = _MARGIN + (0 if wide else _NAME)
+    for before, column in zip([ordered[0], *ordered], ordered, strict=False):
+        x += _BETWEEN * (column[0] != before[0])
+        places[column] = x
+        x += _MAP + _GAP
+    return places

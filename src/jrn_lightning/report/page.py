@@ -36,7 +36,8 @@ from jrn_lightning.report import effects as draw
 from jrn_lightning.report import tables
 from jrn_lightning.report.answer import NOTE
 from jrn_lightning.report.figures import influence_figures
-from jrn_lightning.report.gallery import Gallery, exhibits, key
+from jrn_lightning.report.gallery import Gallery
+from jrn_lightning.report.maps import Tile, data_uri, key, tiles, with_unit
 from jrn_lightning.report.style import MANY, value_in, words
 from jrn_lightning.report.vector import svg
 
@@ -119,6 +120,7 @@ def page(
     )
     environment.filters["signs"] = _signs
     environment.filters["seeds"] = _seeds
+    environment.filters["uri"] = lambda picture: Markup(data_uri(picture))
     script = folder.joinpath("page.js").read_text("utf-8")
 
     def drawn(section: Section) -> list[Markup]:
@@ -145,10 +147,11 @@ def page(
         ],
         notes=tables.notes(summary),
         sections=[(section, drawn(section)) for section in sections(findings)],
-        exhibits=exhibits(shown),
+        gallery=shown,
         keys=[key(modality) for modality in shown.modalities.values()],
-        gallery_archs=shown.archs,
-        gallery_note=shown.note,
+        tiles=tiles,
+        Tile=Tile,
+        with_unit=with_unit,
         extremes=list(_extremes(findings)),
         provenance=provenance,
         problems=list(dict.fromkeys(findings.problems)),
