@@ -179,7 +179,7 @@ def test_the_terminal_has_80_columns(tmp_path: Path) -> None:
 
 def test_markdown_and_csv_hold_the_same(found: Audit) -> None:
     text = report.markdown(found)
-    assert "| cat60 | loose | 0.125 | 0.124 | 0.173 | +4.90 | 98 % | worse |" in text
+    assert "| cat60 | loose | 0.125 | 0.124 | 0.173 | +4.90 | 98 % | **worse** |" in text
     table = pd.read_csv(io.StringIO(report.csv(found)))
     assert set(table["table"]) == {"noise", "implied", "differences", "denominators", "means"}
     row = table[(table["arch"] == "cat10") & (table["target"] == "depth")].iloc[0]

@@ -9,19 +9,18 @@ rel(sqr) and rms(log) together tell which denominator rel(sqr) has.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import combinations
 
 import pandas as pd
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from jrn_lightning.analysis.summary import Column, Summary, improvement, omega, value_of
 from jrn_lightning.keys import UNTOUCHED
-from jrn_lightning.report.tables import markdown_row
+from jrn_lightning.report.table import BAD, FAINT, Cell, Row, Table
 
 #: A of each modality in the paper: mean IoU in percent, -100 · rel(sqr)
 PRIMARY = {
@@ -283,27 +282,15 @@ def conclusions(found: Audit) -> list[str]:
 
 
 def terminal(found: Audit) -> RenderableType:
-    """Tables and conclusions for a terminal of 80 columns or more."""
-    parts: list[RenderableType] = []
-    for title, heads, rows in _sections(found):
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for k, head in enumerate(heads):
-            table.add_column(Text(head), justify="left" if k < 2 else "right")
-        for cells in rows:
-            table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
-        parts += [Text(title, style="bold underline"), table, Text()]
-    return Group(*parts, *(Text(f"• {sentence}") for sentence in conclusions(found)))
+    """Tables and conclusions for a terminal."""
+    return Group(*_tables(found), *(Text(f"• {sentence}") for sentence in conclusions(found)))
 
 
 def markdown(found: Audit) -> str:
     """Conclusions and tables as Markdown."""
     lines = ["# Audit of the published figures", ""]
     lines += [f"- {sentence}" for sentence in conclusions(found)] + [""]
-    for title, heads, rows in _sections(found):
-        align = [":--", ":--", *["--:"] * (len(heads) - 2)]
-        lines += [f"## {title}", "", markdown_row(heads), markdown_row(align)]
-        lines += [*map(markdown_row, rows), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(table.markdown() for table in _tables(found))])
 
 
 def csv(found: Audit) -> str:
@@ -317,12 +304,16 @@ def csv(found: Audit) -> str:
     return text.getvalue()
 
 
-_STYLES = {WORSE: "bold red", WITHIN: "dim"}
-_Section = tuple[str, Sequence[str], list[list[str]]]
+_STYLES = {WORSE: BAD, WITHIN: FAINT}
 
 
-def _sections(found: Audit) -> Iterator[_Section]:
-    """Title, heads and cells of every table; the first two columns are words."""
+def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """The first two columns are words."""
+    cells = [Row([Cell(text, _STYLES.get(text, "")) for text in row]) for row in rows]
+    return Table(title, heads, cells, words=2)
+
+
+def _tables(found: Audit) -> Iterator[Table]:
     for source, target in DIRECTIONS:
         column = PRIMARY[target]
         group = found.implied[found.implied["target"] == target]
@@ -333,7 +324,7 @@ def _sections(found: Audit) -> Iterator[_Section]:
             identity = [row["arch"], row["computation"], *measures]
             cells.append([*identity, f"{row['omega']:+.2f}", damage, row["verdict"]])
         title = f"{column.label} with {source} muted, by Table I and Figure 7, against the input"
-        yield title, ["", "", "input", "joint", "muted", "ω", "damage", ""], cells
+        yield _table(title, ["", "", "input", "joint", "muted", "ω", "damage", ""], cells)
 
     cells = []
     for (first, second), group in found.differences.groupby(["first", "second"], sort=False):
@@ -341,14 +332,14 @@ def _sections(found: Audit) -> Iterator[_Section]:
         cells.append([first, second, *(text for v, word in pairs for text in (f"{v:+.3f}", word))])
     floors = found.noise["modality"] + found.noise["floor"].map(" {:.3f}".format)
     title = f"Differences of A in Table I (noise: {', '.join(floors)})"
-    yield title, ["", "less", *(head for m in PRIMARY for head in (m, ""))], cells
+    yield _table(title, ["", "less", *(head for m in PRIMARY for head in (m, ""))], cells)
 
     cells = [
         [r["arch"], r["source"], f"{r['sq_rel']:.3f}", f"{r['squared']:.3f}", f"{r['ratio']:.2f} m"]
         for _, r in found.denominators.iterrows()
     ]
     heads = ["", "from", "rel(sqr)", "rms(log)²", "ratio"]
-    yield "Denominator of rel(sqr): with d*² it would be rms(log)²", heads, cells
+    yield _table("Denominator of rel(sqr): with d*² it would be rms(log)²", heads, cells)
 
     if len(found.beside):
         cells = []
@@ -360,7 +351,7 @@ def _sections(found: Audit) -> Iterator[_Section]:
             name = f"{row['quantity']} [{unit}]" if unit else row["quantity"]
             cells.append([row["arch"], name, *values[:2], interval, within])
         heads = ["", "", "published", "ours", "95 % interval", "published is"]
-        yield "Ours beside the published figures", heads, cells
+        yield _table("Ours beside the published figures", heads, cells)
 
 
 # -- parts -------------------------------------------------------------------------------------

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from jrn_lightning import keys
@@ -25,6 +23,7 @@ from jrn_lightning.analysis.findings import (
 from jrn_lightning.analysis.summary import Column, Summary, short, value_of
 from jrn_lightning.errors import RecordError
 from jrn_lightning.files import replacing
+from jrn_lightning.report.table import BEST, FAINT, GROUP, NOTHING, PUBLISHED, Cell, Row, Table
 
 FOLDER = "influence"
 LEVEL = 0.05
@@ -34,17 +33,15 @@ _SIGNS = {IMPROVEMENT: "ΔA", OMEGA: "ω", GAIN: "gain", BREAKAGE: "breakage"}
 
 
 def terminal(findings: Findings) -> RenderableType:
-    """What the frames say, for a terminal of 100 columns or more; empty ones are not shown."""
-    parts: list[RenderableType] = []
-    for title, table in [
-        *_effects(findings),
-        *_differences(findings),
+    """What the frames say, for a terminal; empty ones are not shown."""
+    parts: list[RenderableType] = [
+        *effects(findings),
+        *differences(findings, _DIFFERENCES),
         *_by_architecture(findings.mute_values, "ω by what stands in for {source}", "mute_value"),
         *_strata(findings),
         *_ladder(findings),
-        *_frames(findings),
-    ]:
-        parts += [Text(title, style="bold underline"), table, Text()]
+        *frames(findings),
+    ]
     for row in findings.peaks.to_dict("records"):
         text = f"Figure 8, {row['source']} → {row['target']}: {row['verdict']}"
         parts.append(Text(text))
@@ -82,59 +79,58 @@ def write(findings: Findings, folder: Path, names: Iterable[str] = COLUMNS) -> l
 
 
 def protocols(findings: Findings, arch: str = keys.UNTOUCHED) -> RenderableType:
-    """Every measure of Table I under every protocol, a row each.
+    """Every measure of Table I under every protocol, for a terminal.
+
+    Args:
+        findings: with the frame of protocols.
+        arch: whose values.
+    """
+    tables = protocol_tables(findings, arch, lambda column: column.in_table)
+    return Group(*tables, *(Text(problem, style="red") for problem in findings.problems))
+
+
+def protocol_tables(
+    findings: Findings, arch: str, show: Callable[[Column], bool] = lambda _: True
+) -> Iterator[Table]:
+    """For each modality the measures under every protocol, a row each.
 
     Args:
         findings: with the frame of protocols.
         arch: whose values; the untouched input's are set beside the published ones, and the
             nearest to each is marked.
+        show: which measures.
     """
-    summary, parts = findings.summary, list[RenderableType]()
     of_arch = findings.protocols[findings.protocols["arch"] == arch]
-    for modality, columns in summary.columns.items():
-        shown = [c for c in columns if c.in_table]
+    for modality, columns in findings.summary.columns.items():
         rows = of_arch[of_arch["modality"] == modality]
         if not len(rows):
             continue
         where = ["crop", "convention", "truth", "pooling"]
         values = rows.pivot_table("value", where, "measure", sort=False, dropna=False)
-        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        shown = [c for c in columns if show(c) and c.measure in values]
+        printed = published_input(findings.summary, shown) if arch == keys.UNTOUCHED else {}
+        best = {m: (values[m] - value).abs().idxmin() for m, value in printed.items()}
+
+        def cell(column: Column, row: pd.Series, best: Mapping[str, Any] = best) -> Cell:
+            near = {None: "", row.name: BEST}.get(best.get(column.measure), FAINT)
+            return Cell(_number(column, row[column.measure]), near)
+
+        found: list[Row] = []
         # The crop stands on a line of its own: every number fits into 80 columns.
-        for name in where[1:]:
-            table.add_column(name, no_wrap=True)
-        for column in shown:
-            head = "\n".join([*_broken(column.label), column.header[1]])
-            table.add_column(escape(head), justify="right", no_wrap=True)
-        crop = ""
-        printed = published_input(summary, shown) if arch == keys.UNTOUCHED else {}
-        best = {
-            c.measure: (values[c.measure] - printed[c.measure]).abs().idxmin()
-            for c in shown
-            if c.measure in printed
-        }
-        for place, row in values.iterrows():
-            cells = [
-                Text(_number(c, row[c.measure]), "bold" if best.get(c.measure) == place else "dim")
-                if c.measure in best
-                else Text(_number(c, row[c.measure]))
-                for c in shown
-            ]
-            assert isinstance(place, tuple)
-            if place[0] != crop:
-                crop = str(place[0])
-                table.add_row(Text(crop, "bold"))
-            table.add_row(*map(str, place[1:]), *cells)
+        for crop, group in values.groupby(level="crop", sort=False):
+            found.append(Row([str(crop)], GROUP, arch))
+            for place, row in group.iterrows():
+                assert isinstance(place, tuple)
+                names = [*map(str, place[1:])]
+                found.append(Row([*names, *(cell(c, row) for c in shown)], archs=arch))
         if printed:
             numbers = [
                 _number(c, printed[c.measure]) if c.measure in printed else "" for c in shown
             ]
-            blank = [""] * (len(where) - 2)
-            table.add_row("published", *blank, *numbers, style="italic")
-        parts += [Text(f"{modality}, {arch}", style="bold underline"), table]
-        if best:
-            parts += [_nearest(values, shown, printed, best), Text()]
-    parts += [Text(problem, style="red") for problem in findings.problems]
-    return Group(*parts)
+            found.append(Row(["published", "", "", *numbers], PUBLISHED))
+        heads = ["\n".join([*_broken(c.label), c.header[1]]) for c in shown]
+        notes = [_nearest(values, shown, printed, best)] if best else []
+        yield Table(f"{modality}, {arch}", [*where[1:], *heads], found, len(where) - 1, notes)
 
 
 def published_input(summary: Summary, columns: Sequence[Column]) -> dict[str, float]:
@@ -151,16 +147,15 @@ def published_input(summary: Summary, columns: Sequence[Column]) -> dict[str, fl
 
 def _nearest(
     values: pd.DataFrame, columns: Sequence[Column], printed: dict[str, float], best: dict[str, Any]
-) -> Text:
+) -> str:
     """In words: which protocol comes closest over all measures, by the mean relative distance."""
     names = [c.measure for c in columns if c.measure in best]
     distance = (values[names] / pd.Series(printed)[names] - 1).abs().mean(axis=1)
     place = " / ".join(map(str, distance.index[int(distance.argmin())]))
-    return Text(
+    return (
         f"Bold: nearest to the published number. Over all of them: {place}, "
         f"{100 * float(distance.min()):.1f} % away on average. The published inputs are other "
-        "predictions: protocols are told apart by the pattern.",
-        style="dim",
+        "predictions: protocols are told apart by the pattern."
     )
 
 
@@ -175,83 +170,80 @@ def _broken(label: str) -> list[str]:
 
 def _number(column: Column, value: float) -> str:
     if math.isnan(value):
-        return "-"
+        return NOTHING
     return f"{column.printed(value):.2f}" if column.percent else f"{value:.4f}"
 
 
-def _grid(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for i, name in enumerate(head):
-        # Where a terminal is narrow, words are broken rather than cut: an ellipsis hides a name.
-        align: Literal["left", "right"] = "left" if i < words else "right"
-        table.add_column(escape(name), justify=align, no_wrap=i >= words, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(short(cell)) for cell in row))
-    return table
+def _row(cells: Iterable[str], archs: str = "") -> Row:
+    return Row([short(cell) for cell in cells], archs=archs)
 
 
 def _estimate(row: Mapping[Any, Any], name: str = "value") -> str:
     if pd.isna(row[name]):
-        return "-"
+        return NOTHING
     low, high = ("low", "high") if name == "value" else (f"{name}_low", f"{name}_high")
     sure = row.get("p_holm")
     star = "*" if sure is not None and not pd.isna(sure) and sure < LEVEL else ""
     return f"{row[name]:+.2f}{star}\n[{row[low]:+.2f}, {row[high]:+.2f}]"
 
 
-def _effects(findings: Findings) -> Iterable[tuple[str, Table]]:
+def effects(findings: Findings, *, p: bool = False) -> Iterator[Table]:
+    """For each modality a row an architecture: improvement, ω and its parts; ``p`` below them."""
     frame = findings.effects
     for target in dict.fromkeys(frame["target"]):
         rows = frame[frame["target"] == target]
         heads = list(dict.fromkeys(zip(rows["effect"], rows["source"], strict=True)))
         cells = {
-            (row["arch"], row["effect"], row["source"]): _estimate(row)
+            (row["arch"], row["effect"], row["source"]): _estimate(row) + (_p(row) if p else "")
             for row in rows.to_dict("records")
         }
-        yield (
+        yield Table(
             f"effects on {target}",
-            _grid(
-                ["", *(f"{_SIGNS[e]}\n{s and f'of {s}'}" for e, s in heads)],
-                [
-                    [arch, *(cells.get((arch, e, s), "-") for e, s in heads)]
-                    for arch in dict.fromkeys(rows["arch"])
-                ],
-            ),
+            ["architecture", *(f"{_SIGNS[e]}\n{s and f'of {s}'}" for e, s in heads)],
+            [
+                _row([arch, *(cells.get((arch, e, s), NOTHING) for e, s in heads)], arch)
+                for arch in dict.fromkeys(rows["arch"])
+            ],
         )
 
 
-def _differences(findings: Findings) -> Iterable[tuple[str, Table]]:
+def _p(row: Mapping[Any, Any]) -> str:
+    if pd.isna(row["p_holm"]):
+        return ""
+    return "\np < 0.001" if row["p_holm"] < 0.001 else f"\np = {row['p_holm']:.3f}"
+
+
+def differences(findings: Findings, limit: int | None = None) -> Iterator[Table]:
+    """Pairs of architectures, the clearest first; no more than ``limit``."""
     frame = findings.differences
     if not len(frame):
         return
-    shown = frame.sort_values("p", kind="stable").head(_DIFFERENCES).to_dict("records")
+    shown = frame.sort_values("p", kind="stable").head(limit or len(frame)).to_dict("records")
     clear = int((frame["p_holm"] < LEVEL).sum())
     title = f"differences between architectures: {clear} of {len(frame)} are clear"
     if findings.summary.one_seed:
         title += " (of one seed each)"
     if len(frame) > len(shown):
         title += f"; the {len(shown)} clearest"
-    yield (
-        title,
-        _grid(
-            ["of", "first", "second", "first - second", "p", "p\n(Holm)", "P(first\nlarger)"],
+    rows = [
+        _row(
             [
-                [
-                    f"{_SIGNS.get(row['effect'], 'A')} {row['source']} → {row['target']}"
-                    if row["source"]
-                    else f"A {row['target']}",
-                    row["first"],
-                    row["second"],
-                    _estimate(row).replace("\n", " "),
-                    f"{row['p']:.3f}",
-                    f"{row['p_holm']:.3f}",
-                    f"{row['probability']:.2f}",
-                ]
-                for row in shown
+                f"{_SIGNS.get(row['effect'], 'A')} {row['source']} → {row['target']}"
+                if row["source"]
+                else f"A {row['target']}",
+                row["first"],
+                row["second"],
+                _estimate(row).replace("\n", " "),
+                f"{row['p']:.3f}",
+                f"{row['p_holm']:.3f}",
+                f"{row['probability']:.2f}",
             ],
-            words=3,
-        ),
-    )
+            f"{row['first']} {row['second']}",
+        )
+        for row in shown
+    ]
+    heads = ["of", "first", "second", "first - second", "p", "p\n(Holm)", "P(first\nlarger)"]
+    yield Table(title, heads, rows, words=3)
 
 
 def _by_architecture(
@@ -260,7 +252,7 @@ def _by_architecture(
     kind: str,
     cell: Callable[[Mapping[Any, Any]], str] = _estimate,
     words: Callable[[Mapping[Any, Any]], str] | None = None,
-) -> Iterable[tuple[str, Table]]:
+) -> Iterator[Table]:
     """For each direction a row a ``kind``, a column an architecture."""
     name = words or (lambda row: str(row[kind]))
     for source, target in dict.fromkeys(zip(frame["source"], frame["target"], strict=True)):
@@ -269,16 +261,14 @@ def _by_architecture(
         cells = {(name(row), row["arch"]): cell(row) for row in rows}
         architectures = list(dict.fromkeys(chosen["arch"]))
         kinds = dict.fromkeys(name(row) for row in rows)
-        yield (
+        yield Table(
             f"{title.format(source=source)}: {source} → {target}",
-            _grid(
-                ["", *architectures],
-                [[k, *(cells.get((k, arch), "-") for arch in architectures)] for k in kinds],
-            ),
+            ["", *map(short, architectures)],
+            [_row([k, *(cells.get((k, arch), NOTHING) for arch in architectures)]) for k in kinds],
         )
 
 
-def _strata(findings: Findings) -> Iterable[tuple[str, Table]]:
+def _strata(findings: Findings) -> Iterator[Table]:
     def name(row: Mapping[Any, Any]) -> str:
         return f"{row['stratum']} ({100 * row['share']:.0f} %)"
 
@@ -288,7 +278,7 @@ def _strata(findings: Findings) -> Iterable[tuple[str, Table]]:
         yield from _by_architecture(frame, title, "stratum", words=name)
 
 
-def _ladder(findings: Findings) -> Iterable[tuple[str, Table]]:
+def _ladder(findings: Findings) -> Iterator[Table]:
     yield from _by_architecture(
         findings.ladder,
         "A by dose of {source}",
@@ -297,7 +287,8 @@ def _ladder(findings: Findings) -> Iterable[tuple[str, Table]]:
     )
 
 
-def _frames(findings: Findings) -> Iterable[tuple[str, Table]]:
+def frames(findings: Findings) -> Iterator[Table]:
+    """For each direction the frames that gain most and least."""
     frame = findings.images
     for source, target in dict.fromkeys(zip(frame["source"], frame["target"], strict=True)):
         chosen = frame[(frame["source"] == source) & (frame["target"] == target)]
@@ -309,19 +300,19 @@ def _frames(findings: Findings) -> Iterable[tuple[str, Table]]:
             continue
         count = min(_FRAMES, len(means) // 2)
         ends = pd.concat([means.tail(count).iloc[::-1], means.head(count)]) if count else means
-        yield (
+        yield Table(
             f"frames of largest and smallest {'ω' if by == 'omega' else by}, {source} → {target}, "
             "mean of the architectures",
-            _grid(
-                ["frame", "scene", "A", "ω", "gain"],
-                [
+            ["frame", "scene", "A", "ω", "gain"],
+            [
+                _row(
                     [str(row.Index[0]), str(row.Index[1])]
                     + [
-                        "-" if pd.isna(x) else f"{x:+.2f}"
+                        NOTHING if pd.isna(x) else f"{x:+.2f}"
                         for x in (row.performance, row.omega, row.gain)
                     ]
-                    for row in ends.itertuples()
-                ],
-                words=2,
-            ),
+                )
+                for row in ends.itertuples()
+            ],
+            words=2,
         )
