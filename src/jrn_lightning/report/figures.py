@@ -92,13 +92,13 @@ def influence_vs_performance(
     Returns:
         The figure, in inches and points that suit a page or a screen.
     """
-    ours = _Panel(_points(table, source, target, column), _input_line(table, column))
+    ours = _Panel(_points(table, source, target, column), input_performance(table, column))
     if jobs is not None:
         ours.dots = _points(jobs, source, target, column)
     theirs = None
     if published is not None:
         theirs = _Panel(_points(published, source, target, column), None, hollow=True)
-        theirs.line = _input_line(published, column)
+        theirs.line = input_performance(published, column)
         theirs = theirs if theirs.points else None
     apart = theirs is not None and not _near(ours, theirs)
 
@@ -180,7 +180,8 @@ def _points(table: pd.DataFrame, source: str, target: str, column: Column) -> li
     return points
 
 
-def _input_line(table: pd.DataFrame, column: Column) -> float | None:
+def input_performance(table: pd.DataFrame, column: Column) -> float | None:
+    """A of the untouched input, where it is known."""
     rows = table[table["arch"] == keys.UNTOUCHED]
     value = value_of(rows.iloc[0], column.key) if len(rows) else None
     return column.performance(value.value) if value and value.known else None

@@ -11,38 +11,36 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from jrn_lightning import keys
 from jrn_lightning.analysis.findings import (
-    BREAKAGE,
     GAIN,
-    IMPROVEMENT,
     OMEGA,
     PERFORMANCE,
     Findings,
 )
-from jrn_lightning.analysis.summary import Value, value_of
+from jrn_lightning.analysis.summary import Column
 from jrn_lightning.errors import RecordError
 from jrn_lightning.files import replacing
 from jrn_lightning.report import effects as draw
-from jrn_lightning.report import tables
+from jrn_lightning.report import listing, tables
 from jrn_lightning.report.answer import NOTE
-from jrn_lightning.report.figures import influence_figures
+from jrn_lightning.report.figures import influence_figures, input_performance
 from jrn_lightning.report.gallery import Gallery
 from jrn_lightning.report.maps import Tile, data_uri, key, tiles, with_unit
-from jrn_lightning.report.style import MANY, value_in, words
+from jrn_lightning.report.style import MANY
+from jrn_lightning.report.table import NOTHING, Row, Table, signs
 from jrn_lightning.report.vector import svg
 
 NAME = "report.html"
-_EXTREMES = 5  # frames listed at either end
 
 
 @dataclass(frozen=True)
@@ -52,23 +50,6 @@ class Plot:
     name: str
     alt: str
     figure: Figure
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under heads; a row of ``archs`` can be hidden with its architecture.
-
-    Args:
-        caption: what it holds.
-        heads: of the columns.
-        rows: cells.
-        archs: of each row the architecture, or nothing.
-    """
-
-    caption: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    archs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -118,8 +99,7 @@ def page(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["signs"] = _signs
-    environment.filters["seeds"] = _seeds
+    environment.filters["signs"] = signs
     environment.filters["uri"] = lambda picture: Markup(data_uri(picture))
     script = folder.joinpath("page.js").read_text("utf-8")
 
@@ -138,12 +118,11 @@ def page(
         question=_question(findings),
         answer=answer,
         note=NOTE,
-        performance=[tables.measures(summary, m, in_table=True) for m in summary.columns],
-        influence=tables.influence(summary) if summary.columns else None,
+        performance=tables.comparison(summary, lambda c: c.in_table) if summary.columns else [],
         classes=[
-            section
-            for m in summary.columns
-            if (section := tables.measures(summary, m, in_table=False)).heads
+            tables.measures(summary, m, others)
+            for m, columns in summary.columns.items()
+            if (others := [c for c in columns if not c.in_table])
         ],
         notes=tables.notes(summary),
         sections=[(section, drawn(section)) for section in sections(findings)],
@@ -152,7 +131,7 @@ def page(
         tiles=tiles,
         Tile=Tile,
         with_unit=with_unit,
-        extremes=list(_extremes(findings)),
+        extremes=list(listing.frames(findings)),
         provenance=provenance,
         problems=list(dict.fromkeys(findings.problems)),
         untouched=keys.UNTOUCHED,
@@ -160,17 +139,6 @@ def page(
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-def _signs(text: str) -> str:
-    """Minus signs and dashes as they are set."""
-    return "–" if text == tables.NOTHING else text.replace("-", "−")
-
-
-def _seeds(state: str) -> str:
-    """How many seeds, as a row of a table says it: ``1 of 3 seeds, 2 failed``."""
-    done, comma, rest = state.partition(",")
-    return f"{done} seed{'s' * (done.split()[-1] != '1')}{comma}{rest}"
 
 
 def _computation(findings: Findings, arch: str) -> str:
@@ -192,133 +160,13 @@ def _question(findings: Findings) -> str:
 
 def sections(findings: Findings) -> Iterator[Section]:
     """The chapters of figures, in their order; those without data say what would fill them."""
-    summary, primary = findings.summary, findings.summary.primary
-    directions = summary.directions
-
-    def each(name: str, make: Callable[[str, str], Figure], alt: str) -> Iterator[Plot]:
-        frame = getattr(findings, name)
-        for source, target in _present(frame, directions):
-            text = alt.format(source=source, target=target)
-            yield Plot(f"{name}/{source}->{target}", text, make(source, target))
-
-    def influence() -> Iterator[Plot]:
-        for (source, target), figure in influence_figures(summary).items():
-            alt = f"Performance on {target} against the influence of {source}; see Table I"
-            yield Plot(f"influence/{source}->{target}", alt, figure)
-
-    yield Section(
-        "influence",
-        "Influence against performance",
-        "Figure 7. To the right: more influence, to the top: better. Crosses are 95 % intervals "
-        "of ω and of the improvement over the untouched input; small dots are single seeds, hollow "
-        "points are published.",
-        influence,
-        empty="" if directions else "python run.py -m arch=cat60,sum60,cat10,cat5,cat1",
-    )
-
-    has_gain = bool((findings.effects["effect"] == GAIN).any())
-    yield Section(
-        "gain",
-        "Gain and breakage",
-        "ω = gain + breakage. Gain is what the other modality really adds: the joint network "
-        "against one that was trained without it. Breakage is what muting destroys in a network "
-        "that has never seen a muted input. p is corrected by Holm's method."
-        + (
-            ""
-            if has_gain
-            else " Networks trained without one modality tell the two apart: "
-            "python run.py -m experiment=gain …"
-        ),
-        lambda: each(
-            "effects",
-            lambda s, t: draw.decomposition(findings.effects, s, t, primary[t]),
-            "ω of {source} on {target} per architecture, split into gain and breakage; the table "
-            "below has the numbers",
-        ),
-        tuple(_effects_tables(findings)),
-        empty="" if len(findings.effects) else "python run.py -m experiment=gain …",
-    )
-    yield Section(
-        "mute-values",
-        "What is put in place of a muted input",
-        "ω depends on what a muted input is replaced with. Zeros are what no network has seen; the "
-        "mean map and another image's map are closer to what it was trained on.",
-        lambda: each(
-            "mute_values",
-            lambda s, t: draw.mute_values(findings.mute_values, s, t, primary[t]),
-            "ω of {source} on {target} with every mute value, per architecture",
-        ),
-        empty=_unless(findings.mute_values, "python run.py -m experiment=mute-values …"),
-    )
-    yield Section(
-        "curve",
-        "Is there a best influence?",
-        "Figure 8. Every point is a trained network: A of one half of the images, ω of the other, "
-        "so that they share no sample. An interior maximum of the envelope would be an influence "
-        "that serves best.",
-        lambda: each(
-            "points",
-            lambda s, t: draw.envelope(
-                findings.points, findings.envelope, findings.peaks, s, t, primary[t]
-            ),
-            "Performance on {target} against the influence of {source}, a point per network, with "
-            "their upper concave envelope",
-        ),
-        tuple(_peaks_table(findings)),
-        empty=_unless(findings.points, "python run.py -m experiment=width-sweep …"),
-    )
-    few = _few(findings.strata)
-    yield Section(
-        "strata",
-        "Where it helps",
-        "The same effects of the pixels of one kind only: by class, by distance, at edges and away "
-        "from them; a class of the predicted modality itself by its IoU of all pixels. "
-        "The number beside a kind is its share of the pixels." + few[1],
-        lambda: each(
-            "strata",
-            lambda s, t: draw.strata(few[0], s, t, primary[t]),
-            "Gain and ω of {source} on {target} by kind of pixel",
-        ),
-        empty=_unless(findings.strata, "python run.py -m … evaluation.strata=true"),
-    )
-    rungs = _few(findings.ladder)
-
-    def ladders() -> Iterator[Plot]:
-        ways = rungs[0][["source", "target"]].drop_duplicates().itertuples(index=False)
-        for source, target in ways:
-            alt = f"Performance on {target} as {source} goes from its truth to nothing"
-            untouched = _untouched(findings, target)
-            figure = draw.ladder(rungs[0], source, target, primary[target], untouched=untouched)
-            yield Plot(f"ladder/{source}->{target}", alt, figure)
-
-    yield Section(
-        "ladder",
-        "Dose and response",
-        "The other modality from its ground truth through the prediction, through predictions "
-        "blended with noise, to nothing: how much there is to win at all, and how fast it is lost."
-        + rungs[1],
-        ladders,
-        empty=_unless(findings.ladder, "python run.py -m experiment=oracle-ladder …"),
-    )
-
-    def matrices() -> Iterator[Plot]:
-        known = findings.differences
-        groups = known[["effect", "source", "target"]].drop_duplicates()
-        for effect, source, target in groups.sort_values("effect", key=_place).to_numpy():
-            alt = f"Probability that one architecture is above another in {effect} on {target}"
-            figure = draw.matrix(known, effect, source, target)
-            yield Plot(f"differences/{effect}/{source}->{target}", alt, figure)
-
-    yield Section(
-        "differences",
-        "Which architectures can be told apart",
-        "How probable it is that the architecture of the row is above that of the column, and "
-        "below it by how much; bold where p is below 0.05 after Holm's correction."
-        + (" With one seed each, this holds for these networks only." if summary.one_seed else ""),
-        matrices if summary.architectures["arch"].nunique() <= MANY + 1 else lambda: iter(()),
-        tuple(_differences_table(findings)),
-        empty=_unless(findings.differences, "python run.py -m arch=cat60,sum60 seed=0,1,2 …"),
-    )
+    yield _influence(findings)
+    yield _gain(findings)
+    yield _mute_values(findings)
+    yield _curve(findings)
+    yield _strata(findings)
+    yield _ladder(findings)
+    yield _differences(findings)
     yield Section(
         "protocols",
         "Which protocol a number comes from",
@@ -327,6 +175,175 @@ def sections(findings: Findings) -> Iterator[Section]:
         tables=tuple(_protocol_tables(findings)),
         empty=_unless(findings.protocols, "python run.py -m … evaluation.grid=true"),
     )
+
+
+def _influence(findings: Findings) -> Section:
+    def plots() -> Iterator[Plot]:
+        for (source, target), figure in influence_figures(findings.summary).items():
+            alt = f"Performance on {target} against the influence of {source}; see Table I"
+            yield Plot(f"influence/{source}->{target}", alt, figure)
+
+    return Section(
+        "influence",
+        "Influence against performance",
+        "Figure 7. To the right: more influence, to the top: better. Crosses are 95 % intervals "
+        "of ω and of the improvement over the untouched input; small dots are single seeds, hollow "
+        "points are published.",
+        plots,
+        empty="" if findings.summary.directions else "python run.py -m arch=cat60,sum60,cat1",
+    )
+
+
+def _gain(findings: Findings) -> Section:
+    controls = (
+        ""
+        if (findings.effects["effect"] == GAIN).any()
+        else " Networks trained without one modality tell the two apart: "
+        "python run.py -m experiment=gain …"
+    )
+    return Section(
+        "gain",
+        "Gain and breakage",
+        "ω = gain + breakage. Gain is what the other modality really adds: the joint network "
+        "against one that was trained without it. Breakage is what muting destroys in a network "
+        "that has never seen a muted input. p is corrected by Holm's method." + controls,
+        _each(
+            findings,
+            findings.effects,
+            "effects",
+            "ω of {source} on {target} per architecture, split into gain and breakage; the table "
+            "below has the numbers",
+            draw.decomposition,
+        ),
+        tuple(listing.effects(findings, p=True)),
+        empty=_unless(findings.effects, "python run.py -m experiment=gain …"),
+    )
+
+
+def _mute_values(findings: Findings) -> Section:
+    return Section(
+        "mute-values",
+        "What is put in place of a muted input",
+        "ω depends on what a muted input is replaced with. Zeros are what no network has seen; the "
+        "mean map and another image's map are closer to what it was trained on.",
+        _each(
+            findings,
+            findings.mute_values,
+            "mute_values",
+            "ω of {source} on {target} with every mute value, per architecture",
+            draw.mute_values,
+        ),
+        empty=_unless(findings.mute_values, "python run.py -m experiment=mute-values …"),
+    )
+
+
+def _curve(findings: Findings) -> Section:
+    def envelope(points: pd.DataFrame, source: str, target: str, column: Column) -> Figure:
+        return draw.envelope(points, findings.envelope, findings.peaks, source, target, column)
+
+    return Section(
+        "curve",
+        "Is there a best influence?",
+        "Figure 8. Every point is a trained network: A of one half of the images, ω of the other, "
+        "so that they share no sample. An interior maximum of the envelope would be an influence "
+        "that serves best.",
+        _each(
+            findings,
+            findings.points,
+            "points",
+            "Performance on {target} against the influence of {source}, a point per network, with "
+            "their upper concave envelope",
+            envelope,
+        ),
+        tuple(_peaks_table(findings)),
+        empty=_unless(findings.points, "python run.py -m experiment=width-sweep …"),
+    )
+
+
+def _strata(findings: Findings) -> Section:
+    few, left_out = _few(findings.strata)
+    return Section(
+        "strata",
+        "Where it helps",
+        "The same effects of the pixels of one kind only: by class, by distance, at edges and away "
+        "from them; a class of the predicted modality itself by its IoU of all pixels. "
+        "The number beside a kind is its share of the pixels." + left_out,
+        _each(
+            findings,
+            few,
+            "strata",
+            "Gain and ω of {source} on {target} by kind of pixel",
+            draw.strata,
+        ),
+        empty=_unless(findings.strata, "python run.py -m … evaluation.strata=true"),
+    )
+
+
+def _ladder(findings: Findings) -> Section:
+    few, left_out = _few(findings.ladder)
+
+    def ladder(rungs: pd.DataFrame, source: str, target: str, column: Column) -> Figure:
+        untouched = input_performance(findings.summary.architectures, column)
+        return draw.ladder(rungs, source, target, column, untouched=untouched)
+
+    return Section(
+        "ladder",
+        "Dose and response",
+        "The other modality from its ground truth through the prediction, through predictions "
+        "blended with noise, to nothing: how much there is to win at all, and how fast it is lost."
+        + left_out,
+        _each(
+            findings,
+            few,
+            "ladder",
+            "Performance on {target} as {source} goes from its truth to nothing",
+            ladder,
+        ),
+        empty=_unless(findings.ladder, "python run.py -m experiment=oracle-ladder …"),
+    )
+
+
+def _differences(findings: Findings) -> Section:
+    summary, known = findings.summary, findings.differences
+
+    def matrices() -> Iterator[Plot]:
+        groups = known[["effect", "source", "target"]].drop_duplicates()
+        for effect, source, target in groups.sort_values("effect", key=_place).to_numpy():
+            alt = f"Probability that one architecture is above another in {effect} on {target}"
+            figure = draw.matrix(known, effect, source, target)
+            yield Plot(f"differences/{effect}/{source}->{target}", alt, figure)
+
+    return Section(
+        "differences",
+        "Which architectures can be told apart",
+        "How probable it is that the architecture of the row is above that of the column, and "
+        "below it by how much; bold where p is below 0.05 after Holm's correction."
+        + (" With one seed each, this holds for these networks only." if summary.one_seed else ""),
+        matrices if summary.architectures["arch"].nunique() <= MANY + 1 else lambda: iter(()),
+        tuple(listing.differences(findings)),
+        empty=_unless(known, "python run.py -m arch=cat60,sum60 seed=0,1,2 …"),
+    )
+
+
+def _each(
+    findings: Findings,
+    frame: pd.DataFrame,
+    name: str,
+    alt: str,
+    make: Callable[[pd.DataFrame, str, str, Column], Figure],
+) -> Callable[[], Iterator[Plot]]:
+    """A figure for each direction that ``frame`` has rows of."""
+
+    def plots() -> Iterator[Plot]:
+        primary = findings.summary.primary
+        known = set(zip(frame["source"], frame["target"], strict=True))
+        for source, target in product(primary, primary):
+            if (source, target) in known:
+                words = alt.format(source=source, target=target)
+                figure = make(frame, source, target, primary[target])
+                yield Plot(f"{name}/{source}->{target}", words, figure)
+
+    return plots
 
 
 def write_figures(findings: Findings, folder: Path) -> list[Path]:
@@ -354,113 +371,22 @@ def write_figures(findings: Findings, folder: Path) -> list[Path]:
 # -- tables ------------------------------------------------------------------------------------
 
 
-def _effects_tables(findings: Findings) -> Iterator[Table]:
-    frame = findings.effects
-    names = [e for e in (OMEGA, GAIN, BREAKAGE) if (frame["effect"] == e).any()]
-    heads = ["architecture", "seeds", "improvement", "p"]
-    for name in names:
-        heads += ["ω" if name == OMEGA else name, "p"]
-    for source, target in _present(frame, findings.summary.directions):
-        own = frame[frame["target"] == target]
-        rows = []
-        archs = list(dict.fromkeys(own.loc[own["source"] == source, "arch"]))
-        for arch in archs:
-            mine = own[own["arch"] == arch]
-            cells = [str(arch), _count(mine["seeds"].iloc[0])]
-            for effect in (IMPROVEMENT, *names):
-                where = "" if effect == IMPROVEMENT else source
-                found = mine[(mine["effect"] == effect) & (mine["source"] == where)]
-                if len(found):
-                    cells += [_stacked(value_in(found.iloc[0])), _p(found.iloc[0]["p_holm"])]
-                else:
-                    cells += [tables.NOTHING] * 2
-            rows.append(tuple(cells))
-        caption = f"{source} on {target}, in units of A"
-        yield Table(caption, tuple(heads), tuple(rows), tuple(map(str, archs)))
-
-
 def _peaks_table(findings: Findings) -> Iterator[Table]:
-    frame = findings.peaks
-    if len(frame):
-        rows = [
-            (f"{r['source']} on {r['target']}", _count(r["points"]), str(r["verdict"]))
-            for _, r in frame.iterrows()
-        ]
-        heads = ("influence of", "networks", "what the envelope says")
-        yield Table("The best influence", heads, tuple(rows), ("",) * len(rows))
-
-
-def _differences_table(findings: Findings) -> Iterator[Table]:
-    frame = findings.differences
-    if not len(frame):
-        return
-    heads = ("effect", "of", "first", "second", "first − second", "p (Holm)", "first is larger")
-    rows = []
-    for _, row in frame.iterrows():
-        way = f"{row['source']} on {row['target']}" if row["source"] else str(row["target"])
-        name = "ω" if row["effect"] == OMEGA else str(row["effect"])
-        pair = (str(row["first"]), str(row["second"]))
-        probability = f"{float(row['probability']):.2f}"
-        rows.append((name, way, *pair, _stacked(value_in(row)), _p(row["p_holm"]), probability))
-    archs = tuple(f"{row[2]} {row[3]}" for row in rows)
-    yield Table("All pairs of architectures", heads, tuple(rows), archs)
+    rows = [
+        Row([f"{r['source']} → {r['target']}", _count(r["points"]), str(r["verdict"])])
+        for _, r in findings.peaks.iterrows()
+    ]
+    if rows:
+        heads = ["influence", "networks", "what the envelope says"]
+        yield Table("The best influence", heads, rows)
 
 
 def _protocol_tables(findings: Findings) -> Iterator[Table]:
-    """A table for each modality: a row per architecture and protocol, a column per measure."""
-    for modality, frame in findings.protocols.groupby("modality", sort=False):
-        where = ["arch", "crop", "convention", "truth", "pooling"]
-        values = frame.assign(value=pd.to_numeric(frame["value"]))
-        wide = values.pivot_table("value", where, "label", sort=False)
-        known = findings.summary.columns.get(str(modality), ())
-        percent = {c.label for c in known if c.percent}
-        rows = []
-        for index, numbers in wide.iterrows():
-            assert isinstance(index, tuple)
-            cells = [
-                tables.NOTHING if np.isnan(n) else f"{100 * n:.2f}" if c in percent else f"{n:.4f}"
-                for c, n in numbers.items()
-            ]
-            rows.append((*map(str, index), *cells))
-        heads = [f"{c} [%]" if c in percent else str(c) for c in wide.columns]
-        archs = tuple("" if row[0] == keys.UNTOUCHED else row[0] for row in rows)
-        titles = ("architecture", *where[1:], *heads)
-        yield Table(str(modality), titles, tuple(rows), archs)
-
-
-def _extremes(findings: Findings) -> Iterator[Table]:
-    """The frames that gain and lose most, by the mean over architectures."""
-    for (source, target), rows in findings.images.groupby(["source", "target"], sort=False):
-        numbers = rows.assign(
-            **{c: pd.to_numeric(rows[c]) for c in ("performance", "omega", "gain")}
-        )
-        means = numbers.groupby("id", sort=False).agg(
-            {"scene": "first", "performance": "mean", "omega": "mean", "gain": "mean"}
-        )
-        by = "gain" if means["gain"].notna().any() else "omega"
-        means = means.dropna(subset=[by]).sort_values(by, ascending=False, kind="stable")
-        ends = pd.concat([means.head(_EXTREMES), means.tail(_EXTREMES)])
-        ends = ends[~ends.index.duplicated()]
-        found = []
-        for name, row in ends.iterrows():
-            numbers_of = [row["performance"], row["omega"], row["gain"]]
-            cells = [tables.NOTHING if np.isnan(v) else f"{v:.2f}" for v in numbers_of]
-            found.append((str(name), str(row["scene"]), *(c.replace("-", "−") for c in cells)))
-        heads = ("frame", "scene", f"A of {target}", "ω", "gain")
-        caption = f"{source} on {target}: the frames of largest and smallest "
-        caption += "gain" if by == "gain" else "ω"
-        yield Table(caption, heads, tuple(found), ("",) * len(found))
+    for arch in dict.fromkeys(findings.protocols["arch"]):
+        yield from listing.protocol_tables(findings, str(arch))
 
 
 # -- parts -------------------------------------------------------------------------------------
-
-
-def _present(
-    frame: pd.DataFrame, directions: Sequence[tuple[str, str]]
-) -> Iterator[tuple[str, str]]:
-    """The directions that ``frame`` has rows of."""
-    known = set(zip(frame["source"], frame["target"], strict=True))
-    return (way for way in directions if way in known)
 
 
 def _place(effects: pd.Series) -> pd.Series:
@@ -477,27 +403,9 @@ def _few(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return frame[frame["arch"].isin(archs[:MANY])], said
 
 
-def _untouched(findings: Findings, target: str) -> float | None:
-    table, column = findings.summary.architectures, findings.summary.primary[target]
-    rows = table[table["arch"] == keys.UNTOUCHED]
-    value = value_of(rows.iloc[0], column.key) if len(rows) else None
-    return column.performance(value.value) if value and value.known else None
-
-
 def _unless(frame: pd.DataFrame, command: str) -> str:
     return "" if len(frame) else command
 
 
-def _stacked(value: Value) -> str:
-    """A value, and its interval on a line of its own."""
-    return words(value).replace(" [", "\n[")
-
-
-def _p(value: Any) -> str:
-    if pd.isna(value):
-        return tables.NOTHING
-    return "< 0.001" if float(value) < 0.001 else f"{float(value):.3f}"
-
-
 def _count(value: Any) -> str:
-    return tables.NOTHING if pd.isna(value) else str(int(value))
+    return NOTHING if pd.isna(value) else str(int(value))

@@ -1,85 +1,36 @@
-"""The comparison of a sweep as a table: for the terminal, as Markdown, as CSV."""
+"""The comparison of a sweep as tables: for the terminal, as Markdown, as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import pandas as pd
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from jrn_lightning import keys
-from jrn_lightning.analysis.summary import Column, Summary, Value, improvement, omega, value_of
+from jrn_lightning.analysis.summary import (
+    Column,
+    Summary,
+    Value,
+    improvement,
+    omega,
+    short,
+    value_of,
+)
+from jrn_lightning.report.table import BEST, GROUP, INPUT, NOTHING, PUBLISHED, Cell, Row, Table
 
-NOTHING = "-"
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """One number of a table."""
-
-    text: str
-    interval: str = ""
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One line of a table.
-
-    Args:
-        label: its name.
-        seeds: how many, as ``2/3`` where some are not finished.
-        state: the same in words.
-        note: what else to say below the name.
-        cells: its numbers.
-        published: where in the paper, if it is from there.
-    """
-
-    label: str
-    seeds: str = ""
-    state: str = ""
-    note: str = ""
-    cells: tuple[_Cell, ...] = ()
-    published: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """One table: a head of (label, unit or direction) for each column, and the rows."""
-
-    title: str
-    heads: list[tuple[str, str]]
-    rows: list[_Row]
+HEAD = "architecture"
 
 
 def terminal(summary: Summary) -> RenderableType:
-    """The comparison for a terminal of 80 columns or more.
+    """The comparison for a terminal.
 
     The columns of the paper's Table I, with half the width of the interval below each value, then
     improvement and influence with their intervals.
     """
-    parts: list[RenderableType] = []
-    for section in _sections(summary, lambda c: c.in_table, _half_width):
-        table = Table(box=None, padding=(0, 1, 0, 0))
-        table.add_column("", overflow="fold")
-        for head in section.heads:
-            table.add_column(escape("\n".join(head)), justify="right", no_wrap=True)
-        published = False
-        for row in section.rows:
-            if row.published and not published:
-                table.add_row(Text("published", style="italic dim"))
-            published = bool(row.published)
-            label = Text(f"{row.label} ({row.seeds})" if "/" in row.seeds else row.label)
-            if row.note:
-                label.append(f"\n{row.note}", style="dim")
-            cells = [_terminal_cell(cell) for cell in row.cells]
-            table.add_row(label, *cells, style="dim" if published else "")
-        parts += [Text(section.title, style="bold underline"), table, Text()]
+    parts: list[RenderableType] = list(comparison(summary, lambda c: c.in_table, brief=True))
     parts += [Text(line, style="dim") for line in notes(summary)]
     for job, status, what in summary.problems:
         parts.append(Text(f"{status}: {job}" + (f": {what}" if what else ""), style="red"))
@@ -94,27 +45,18 @@ def markdown(summary: Summary, figures: Mapping[str, str] | None = None) -> str:
         summary: what to show.
         figures: captions and paths of pictures to show below the tables.
     """
-    lines = [f"# Comparison of {summary.name}", ""]
-    for section in _sections(summary, lambda c: True, _low_to_high):
-        head = ["", "seeds", *(" ".join(pair) for pair in section.heads)]
-        lines += [f"## {section.title}", ""]
-        lines += [markdown_row(head), markdown_row([":--", ":--", *["--:"] * len(section.heads)])]
-        for row in section.rows:
-            label = f"{row.label} (*published*, {row.published})" if row.published else row.label
-            label += f"<br><sub>{row.note}</sub>" if row.note else ""
-            lines.append(markdown_row([label, row.state, *map(_markdown_cell, row.cells)]))
-        lines.append("")
-    for caption, path in (figures or {}).items():
-        lines += [f"![{caption}]({path})", ""]
-    lines += [f"- {note}" for note in notes(summary)] + [""]
+    parts = [f"# Comparison of {summary.name}\n"]
+    parts += [table.markdown() for table in comparison(summary, lambda c: True)]
+    parts += [f"![{caption}]({path})\n" for caption, path in (figures or {}).items()]
+    parts += ["\n".join(f"- {note}" for note in notes(summary)) + "\n"]
     if summary.problems:
-        lines += ["## Jobs that are not finished", ""]
-        lines += [markdown_row(["job", "status", "what happened"]), markdown_row([":--"] * 3)]
-        lines += [markdown_row(problem) for problem in summary.problems] + [""]
+        heads = ("job", "status", "what happened")
+        rows = [Row(problem) for problem in summary.problems]
+        parts.append(Table("Jobs that are not finished", heads, rows, words=3).markdown())
     if summary.warnings:
-        lines += ["## Warnings", ""]
-        lines += [f"- {job}: {text}" for job, text in summary.warnings] + [""]
-    return "\n".join(lines)
+        parts.append("## Warnings\n")
+        parts.append("\n".join(f"- {job}: {text}" for job, text in summary.warnings) + "\n")
+    return "\n".join(parts)
 
 
 def frame(summary: Summary) -> pd.DataFrame:
@@ -147,86 +89,6 @@ def csv(summary: Summary) -> str:
     return str(frame(summary).to_csv(index=False))
 
 
-def measures(summary: Summary, modality: str, *, in_table: bool) -> Section:
-    """The columns of the paper's Table I of one modality, or all its other measures."""
-    shown = [c for c in summary.columns[modality] if c.in_table == in_table]
-    return _performance(summary, modality, shown, _low_to_high)
-
-
-def influence(summary: Summary) -> Section:
-    """Improvement over the untouched input and ω, of every architecture."""
-    return _influence(summary)
-
-
-# -- what the tables hold ----------------------------------------------------------------------
-
-_Interval = Callable[[Value, int], str]
-
-
-def _sections(
-    summary: Summary, show: Callable[[Column], bool], interval: _Interval
-) -> Iterator[Section]:
-    """A table of measures for each modality, then one of improvement and influence."""
-    if not summary.columns:
-        yield Section("No job has finished yet", [], [_ours(r) for r in _rows(summary)[1:]])
-        return
-    for modality, columns in summary.columns.items():
-        shown = [column for column in columns if show(column)]
-        yield _performance(summary, modality, shown, interval)
-    yield _influence(summary)
-
-
-def _performance(
-    summary: Summary, modality: str, columns: Sequence[Column], interval: _Interval
-) -> Section:
-    best = {column.key: _best(summary.architectures, column) for column in columns}
-
-    def cell(row: pd.Series, column: Column) -> _Cell:
-        found = Value(*(column.printed(number) for number in value_of(row, column.key)))
-        if not found.known:
-            return _Cell(NOTHING)
-        digits = 2 if column.percent else 4
-        text = f"{found.value:.{digits}f}"
-        within = interval(found, digits) if found.has_interval else ""
-        return _Cell(text, within, text == f"{column.printed(best[column.key]):.{digits}f}")
-
-    def published_cell(row: pd.Series, column: Column) -> _Cell:
-        text = row.get(column.key)
-        if not isinstance(text, str):
-            return _Cell(NOTHING)
-        return _Cell(str(Decimal(text).scaleb(2)) if column.percent else text)
-
-    rows = [_ours(row, tuple(cell(row, column) for column in columns)) for row in _rows(summary)]
-    for _, row in summary.published.iterrows():
-        cells = tuple(published_cell(row, column) for column in columns)
-        if any(cell.text != NOTHING for cell in cells):
-            rows.append(_Row(row["arch"], cells=cells, published=row["source"]))
-    return Section(modality, [column.header for column in columns], rows)
-
-
-def _influence(summary: Summary) -> Section:
-    """Improvement over the input, and ω: both in units of A, so that positive is good."""
-    heads, names = [], []
-    for column in summary.primary.values():
-        heads.append((column.modality, "improvement"))
-        names.append(improvement(column))
-    for source, target in summary.directions:
-        heads.append((f"ω {source}", f"→ {target}"))
-        names.append(omega(source, target))
-
-    def cells(row: pd.Series) -> tuple[_Cell, ...]:
-        return tuple(_difference(value_of(row, name)) for name in names)
-
-    rows = []
-    for row in _rows(summary)[1:]:
-        note = row["computation"] if isinstance(row.get("computation"), str) else ""
-        rows.append(_ours(row, cells(row), note))
-    for _, row in summary.published.iterrows():
-        if any(cell.text != NOTHING for cell in cells(row)):
-            rows.append(_Row(row["arch"], cells=cells(row), published=row["source"]))
-    return Section("improvement over the input, and influence", heads, rows)
-
-
 def notes(summary: Summary) -> list[str]:
     """What has to be said below the tables."""
     if not summary.columns:
@@ -248,16 +110,100 @@ def notes(summary: Summary) -> list[str]:
     return notes
 
 
-def _rows(summary: Summary) -> list[pd.Series]:
-    return [row for _, row in summary.architectures.iterrows()]
+# -- what the tables hold ----------------------------------------------------------------------
 
 
-def _ours(row: pd.Series, cells: tuple[_Cell, ...] = (), note: str = "") -> _Row:
-    seeds = ""
-    if row["arch"] != keys.UNTOUCHED:
-        done, planned = row["seeds"], row["planned"]
-        seeds = str(done) if done == planned else f"{done}/{planned}"
-    return _Row(row["arch"], seeds, row["state"], note, cells)
+def comparison(
+    summary: Summary, show: Callable[[Column], bool], *, brief: bool = False
+) -> list[Table]:
+    """A table of measures for each modality, then one of improvement and influence.
+
+    Args:
+        summary: what to show.
+        show: which measures.
+        brief: for 80 columns: of an interval half its width, of a row less about its origin.
+    """
+    if not summary.columns:
+        return [Table("No job has finished yet", [HEAD], _rows(summary, lambda _: [])[1:])]
+    shown = {m: [c for c in columns if show(c)] for m, columns in summary.columns.items()}
+    return [
+        *(measures(summary, modality, columns, brief) for modality, columns in shown.items()),
+        influence(summary, brief),
+    ]
+
+
+def measures(
+    summary: Summary, modality: str, columns: Sequence[Column], brief: bool = False
+) -> Table:
+    """Some measures of one modality; the best value of each is marked."""
+    best = {column.key: _best(summary.architectures, column) for column in columns}
+
+    def cell(row: pd.Series, column: Column) -> str | Cell:
+        if isinstance(printed := row.get(column.key), str):  # by the paper, with its digits
+            return str(Decimal(printed).scaleb(2)) if column.percent else printed
+        value = Value(*(column.printed(number) for number in value_of(row, column.key)))
+        if not value.known:
+            return NOTHING
+        digits = 2 if column.percent else 4
+        text = f"{value.value:.{digits}f}"
+        style = BEST if text == f"{column.printed(best[column.key]):.{digits}f}" else ""
+        if value.has_interval and brief:
+            text += f"\n±{(value.high - value.low) / 2:.{digits}f}"
+        elif value.has_interval:
+            text += f"\n[{value.low:.{digits}f}, {value.high:.{digits}f}]"
+        return Cell(text, style)
+
+    rows = _rows(summary, lambda row: [cell(row, column) for column in columns], brief)
+    return Table(modality, [HEAD, *("\n".join(c.header) for c in columns)], rows)
+
+
+def influence(summary: Summary, brief: bool = False) -> Table:
+    """Improvement over the input, and ω: both in units of A, so that positive is good."""
+    heads, found = [HEAD], []
+    for column in summary.primary.values():
+        heads.append(f"{column.modality}\nimprovement")
+        found.append(improvement(column))
+    for source, target in summary.directions:
+        heads.append(f"ω {source}\n→ {target}")
+        found.append(omega(source, target))
+
+    def cell(value: Value) -> str:
+        if not value.known:
+            return NOTHING
+        interval = f"\n[{value.low:.2f}, {value.high:.2f}]" if value.has_interval else ""
+        return f"{value.value:+.2f}{interval}"
+
+    rows = _rows(summary, lambda row: [cell(value_of(row, key)) for key in found], brief)
+    return Table("improvement over the input, and influence", heads, rows[1:])
+
+
+def name(arch: str) -> str:
+    """The name of an architecture, or of the untouched input, as a table shows it."""
+    return "untouched input" if arch == keys.UNTOUCHED else short(arch)
+
+
+def _rows(
+    summary: Summary, cells: Callable[[pd.Series], Sequence[str | Cell]], brief: bool = False
+) -> list[Row]:
+    """The untouched input, the architectures, then the published rows that have a number."""
+    rows = []
+    for _, row in summary.architectures.iterrows():
+        if row["arch"] == keys.UNTOUCHED:
+            rows.append(Row([name(row["arch"]), *cells(row)], INPUT))
+            continue
+        done, comma, rest = str(row["state"]).partition(",")
+        seeds = f"{done} seed{'s' * (done.split()[-1] != '1')}{comma}{rest}"
+        if brief:
+            seeds = f"{done} seeds" if " of " in done else ""
+        known = row["computation"] if isinstance(row.get("computation"), str) else ""
+        about = ", ".join(filter(None, (known, seeds)))
+        rows.append(Row([f"{name(row['arch'])}\n{about}", *cells(row)], archs=row["arch"]))
+    published = [
+        Row([name(row["arch"]) + f"\n{row['source']}" * (not brief), *cells(row)], PUBLISHED)
+        for _, row in summary.published.iterrows()
+        if set(cells(row)) != {NOTHING}
+    ]
+    return [*rows, *([Row(["published"], GROUP)] if published else []), *published]
 
 
 def _best(table: pd.DataFrame, column: Column) -> float:
@@ -266,37 +212,3 @@ def _best(table: pd.DataFrame, column: Column) -> float:
         return float("nan")
     values = pd.to_numeric(table[column.key])
     return float(values.max() if column.higher_is_better else values.min())
-
-
-# -- how they are written ----------------------------------------------------------------------
-
-
-def _half_width(value: Value, digits: int) -> str:
-    return f"±{(value.high - value.low) / 2:.{digits}f}"
-
-
-def _low_to_high(value: Value, digits: int) -> str:
-    return f"[{value.low:.{digits}f}, {value.high:.{digits}f}]"
-
-
-def _difference(value: Value) -> _Cell:
-    if not value.known:
-        return _Cell(NOTHING)
-    return _Cell(f"{value.value:+.2f}", _low_to_high(value, 2) if value.has_interval else "")
-
-
-def _terminal_cell(cell: _Cell) -> Text:
-    text = Text(cell.text, style="bold" if cell.best else "")
-    if cell.interval:
-        text.append(f"\n{cell.interval}", style="not bold dim")
-    return text
-
-
-def _markdown_cell(cell: _Cell) -> str:
-    text = f"**{cell.text}**" if cell.best else cell.text
-    return f"{text}<br><sub>{cell.interval}</sub>" if cell.interval else text
-
-
-def markdown_row(cells: Sequence[str]) -> str:
-    """A line of a Markdown table; what would end a cell is replaced or escaped."""
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

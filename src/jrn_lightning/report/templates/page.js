@@ -4,7 +4,7 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector, root = document) => root.querySelector(selector);
 
-  // -- tables: a click on a head sorts, published and input rows stay where they are ------------
+  // -- tables: a click on a head sorts; headings, published and input rows stay where they are --
   const number = (text) => {
     const match = text.replace(/−/g, "-").match(/[+-]?\d+(\.\d+)?(e[+-]?\d+)?/);
     return match ? parseFloat(match[0]) : NaN;
@@ -12,7 +12,13 @@
   const content = (row, k) => row.cells[k].firstChild ? row.cells[k].firstChild.textContent.trim() : "";
   for (const table of all("table.sortable")) {
     const body = table.tBodies[0];
-    const moving = [...body.rows].filter((row) => !row.matches(".published, .input"));
+    const moves = (row) => !row.matches(".published, .input, .group");
+    const moving = [...body.rows].filter(moves);
+    const group = (row) => {  // below which heading it stands, and stays
+      let count = 0;
+      for (let at = row; at; at = at.previousElementSibling) count += at.matches(".group");
+      return count;
+    };
     if (moving.length < 2) continue;
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, k) => {
@@ -22,15 +28,14 @@
         const down = head.getAttribute("aria-sort") !== "descending";
         heads.forEach((other) => other.setAttribute("aria-sort", "none"));
         head.setAttribute("aria-sort", down ? "descending" : "ascending");
-        const places = [...body.rows].map((row) => !row.matches(".published, .input"));
+        const groups = new Map(moving.map((row) => [row, group(row)]));
         const words = moving.some((row) => isNaN(number(content(row, k)))) || k === 0;
         const sorted = [...moving].sort((a, b) => {
           const [x, y] = [content(a, k), content(b, k)];
           const order = words ? y.localeCompare(x, undefined, { numeric: true }) : number(y) - number(x);
-          return down ? order : -order;
+          return groups.get(a) - groups.get(b) || (down ? order : -order);
         });
-        const rows = [...body.rows];
-        body.append(...rows.map((row, i) => (places[i] ? sorted.shift() : row)));
+        body.append(...[...body.rows].map((row) => (moves(row) ? sorted.shift() : row)));
       };
       head.addEventListener("click", sort);
       head.addEventListener("keydown", (event) => {
