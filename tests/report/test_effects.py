@@ -103,14 +103,14 @@ def test_strata_have_a_panel_an_effect_and_a_line_a_kind(findings: Findings) -> 
     figure = draw.strata(findings.strata, *WAY, findings.summary.primary["depth"])
     assert [axes.get_xlabel().split(",")[0] for axes in figure.axes] == [GAIN, "ω"]
     labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
-    assert labels[0] == "near  34 %"
+    assert labels[:3] == ["by depth", "by semantic", "near  34 %"]
     assert "ground  20 %" in labels
     kinds = sum(map(len, fakes.STRATA.values()))
-    assert len(labels) == kinds
+    assert len(labels) == 2 + kinds
     for axes in figure.axes:
         assert len(dots(axes)) == kinds * len(fakes.ARCHITECTURES)
     only = draw.strata(findings.strata, *WAY, findings.summary.primary["depth"], of=["depth"])
-    assert len(only.axes[0].get_yticklabels()) == len(fakes.STRATA["depth"])
+    assert len(only.axes[0].get_yticklabels()) == 1 + len(fakes.STRATA["depth"])
 
 
 def test_the_ladder_goes_from_truth_to_nothing(findings: Findings) -> None:

@@ -8,7 +8,8 @@ turns into something to point at.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,55 +20,57 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import Container
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from jrn_lightning.analysis.summary import Value
+from jrn_lightning import keys
+from jrn_lightning.analysis.summary import Column, Value
 
-# Red and green as in the paper, of the Okabe-Ito set that colour-blind readers tell apart, and
-# markers each, since there are more architectures than colours.
-_LOOKS = {"loose": ("#D55E00", "o^<>h"), "coupled": ("#009E73", "sDvP*")}
-_OTHER = ("#4D4D4D", "DpdXH")
-#: kinds of computation, in the order of a legend
-COMPUTATIONS = (*_LOOKS, "other")
 INK = "#333333"
 FAINT = "#9A9A9A"
 GRID = "#E6E6E6"
 PAPER = "#FFFFFF"
 GAINED = "#0072B2"  # what a modality really adds,
 BROKEN = "#BDBDBD"  # and what muting it destroys
-SIZE = 7.0  # of a marker, points
+DASHED, DOTTED = (0, (5, 3)), (0, (1, 2))
 #: how many architectures can be told apart in one figure
 MANY = 8
 
+# Red and green as in the paper, of the Okabe-Ito set that colour-blind readers tell apart, and
+# markers each, since there are more architectures than colours.
+_LOOKS = {"loose": ("#D55E00", "o^<>hv8d"), "coupled": ("#009E73", "sDvP*X^p")}
+_OTHER = ("#4D4D4D", "DpdXH")
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1)))
 _STRETCH = 100.0
 _MARK = "mark:"
 
 
-def look(computation: object) -> tuple[str, str]:
-    """Colour and marker of the architectures of one ``computation``, which may be unknown."""
-    colour, markers = _LOOKS.get(str(computation), _OTHER)
-    return colour, markers[0]
-
-
 @dataclass(frozen=True)
 class Look:
-    """What tells one architecture from the others of its computation."""
+    """What tells one architecture from the others: colour by computation, marker and dash."""
 
     colour: str
     marker: str
-    dash: Any
+    dash: Any = "-"
+    computation: str = ""
+
+
+def look(computation: object, k: int = 0) -> Look:
+    """That of the architecture ``k`` of one ``computation``, which may be unknown."""
+    colour, markers = _LOOKS.get(str(computation), _OTHER)
+    name = str(computation) if str(computation) in _LOOKS else "other"
+    return Look(colour, markers[k % len(markers)], _DASHES[k % len(_DASHES)], name)
 
 
 def looks(table: pd.DataFrame) -> dict[str, Look]:
     """The look of every architecture of ``table``, by its columns arch and computation."""
+    rows = table.reindex(columns=["arch", "computation"]).drop_duplicates("arch")
     found: dict[str, Look] = {}
-    taken: dict[str, int] = {}
-    for arch, computation in table[["arch", "computation"]].drop_duplicates("arch").to_numpy():
-        colour, markers = _LOOKS.get(str(computation), _OTHER)
-        k = taken.get(colour, 0)
-        taken[colour] = k + 1
-        found[str(arch)] = Look(colour, markers[k % len(markers)], _DASHES[k % len(_DASHES)])
+    taken: Counter[str] = Counter()
+    for arch, computation in rows[rows["arch"] != keys.UNTOUCHED].to_numpy():
+        kind = look(computation).computation
+        found[str(arch)] = look(computation, taken[kind])
+        taken[kind] += 1
     return found
 
 
@@ -116,15 +119,92 @@ def scale_of(values: Iterable[float]) -> float | None:
     return float(10 ** np.floor(np.log10(quartile)))
 
 
-def stretch(axes: Axes, which: str, values: Iterable[float]) -> bool:
-    """Make axis ``x`` or ``y`` symmetrically logarithmic if ``values`` demand it."""
+def stretch(axes: Axes, which: str, values: Iterable[float]) -> str:
+    """Make axis ``x`` or ``y`` symmetrically logarithmic if ``values`` demand it.
+
+    Returns:
+        What its label then has to say, else nothing.
+    """
     linear = scale_of(values)
     if linear is None:
-        return False
+        return ""
     getattr(axes, f"set_{which}scale")("symlog", linthresh=linear)
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
-    return True
+    return " (logarithmic away from 0)"
+
+
+def point(
+    axes: Axes,
+    x: Value | float,
+    y: Value | float,
+    look: Look,
+    arch: str,
+    said: str = "",
+    *,
+    size: float = 5.5,
+    hollow: bool = False,
+    cap: float = 2.5,
+) -> None:
+    """A marker with the intervals of its values, and what to say about it."""
+    across, upright = (v if isinstance(v, Value) else Value(v, v, v) for v in (x, y))
+    drawn = axes.errorbar(
+        across.value,
+        upright.value,
+        xerr=reach(across) if across is x else None,
+        yerr=reach(upright) if upright is y else None,
+        fmt=look.marker,
+        ms=size,
+        color=look.colour,
+        mfc=PAPER if hollow else look.colour,
+        mew=1.2 if hollow else 0.6,
+        elinewidth=1.0,
+        capsize=cap,
+        zorder=4,
+    )
+    mark(drawn, arch, said)
+
+
+def handles_of(
+    known: Mapping[str, Look], *, lines: bool = True, hollow: bool = False, size: float = 5.5
+) -> list[Artist]:
+    """Entries of a legend."""
+    return [
+        Line2D(
+            [],
+            [],
+            color=style.colour,
+            ls=style.dash if lines else "",
+            lw=1.2,
+            marker=style.marker,
+            ms=size,
+            mfc=PAPER if hollow else style.colour,
+            label=name,
+        )
+        for name, style in known.items()
+    ]
+
+
+def legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
+    """A legend below everything."""
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize="small",
+        labelcolor=INK,
+    )
+
+
+def title(figure: Figure, text: str) -> None:
+    """The title of a figure."""
+    figure.suptitle(text, fontsize="medium", fontweight="bold", color=INK)
+
+
+def unit(column: Column) -> str:
+    """The unit of differences of A, for an axis."""
+    return f"points of {column.label}" if column.percent else f"A = {column.performance_label}"
 
 
 def words(value: Value, digits: int = 2) -> str:

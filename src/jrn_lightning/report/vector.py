@@ -21,9 +21,9 @@ VARIABLES = {
     PAPER: "paper",
     GAINED: "gained",
     BROKEN: "broken",
-    look("loose")[0]: "loose",
-    look("coupled")[0]: "coupled",
-    look(None)[0]: "other",
+    look("loose").colour: "loose",
+    look("coupled").colour: "coupled",
+    look(None).colour: "other",
     "#6E6E6E": "faint",
     "#000000": "ink",
 }
