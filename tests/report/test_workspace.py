@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +34,11 @@ def summary(tmp_path: Path) -> Summary:
 
 def specification(summary: Summary) -> dict[str, Any]:
     """What W&B would be given."""
-    return section_of(workspace.build(summary, entity="me", project="mine")._spec["spec"])
+    return section_of(build(summary)._spec["spec"])
+
+
+def build(summary: Summary, logged: Collection[str] = ()) -> Any:
+    return workspace.build(summary, entity="me", project="mine", step=wandb.STEP, logged=logged)
 
 
 def section_of(specification: dict[str, Any]) -> dict[str, Any]:
@@ -95,9 +99,9 @@ def test_the_answer_comes_first(summary: Summary) -> None:
 
 def test_findings_come_after_the_answer(summary: Summary, tmp_path: Path) -> None:
     findings = fakes.findings(tmp_path / "nyu", without=("ladder",))
-    built = workspace.build(
-        summary, entity="me", project="mine", findings=findings, figures=["mute_values/a", "b"]
-    )
+    expected = [f"findings/{name}" for name in wandb.FRAMES if name != "ladder"]
+    logged = ["answer", "figures/mute_values/a", "figures/b", *expected]
+    built = build(summary, [*logged, *wandb.decomposition(findings)])
     found = panels(section_of(built._spec["spec"]))
     assert list(found) == [
         "The answer",
@@ -120,19 +124,11 @@ def test_findings_come_after_the_answer(summary: Summary, tmp_path: Path) -> Non
     ]
     figures, *frames = found["Findings"]
     assert figures["config"]["mediaKeys"] == ["figures/mute_values/a", "figures/b"]
-    expected = [f"findings/{name}" for name in wandb.FRAMES if name != "ladder"]
     assert [table_of(panel) for panel in frames] == expected
 
 
-def test_without_controls_there_is_no_gain_to_show(summary: Summary, tmp_path: Path) -> None:
-    findings = fakes.findings(tmp_path / "nyu")
-    effects = findings.effects[findings.effects["effect"] == "omega"]
-    built = workspace.build(
-        summary,
-        entity="me",
-        project="mine",
-        findings=dataclasses.replace(findings, effects=effects),
-    )
+def test_without_controls_there_is_no_gain_to_show(summary: Summary) -> None:
+    built = build(summary, ["answer", "findings/effects"])
     assert "Gain and breakage" not in panels(section_of(built._spec["spec"]))
 
 
@@ -187,7 +183,7 @@ def test_any_name_of_a_sweep_finds_its_runs(summary: Summary, name: str) -> None
 
 
 def test_colours_tell_the_computation_and_the_architecture(summary: Summary) -> None:
-    colours = workspace.build(summary, entity="me", project="mine").runset_settings.group_colors
+    colours = build(summary).runset_settings.group_colors
     assert list(colours) == list(fakes.ARCHITECTURES)
     assert len(set(colours.values())) == len(colours)
     reds = {a for a, colour in colours.items() if int(colour[1:3], 16) > int(colour[3:5], 16)}
@@ -243,16 +239,10 @@ def test_every_name_is_one_that_a_job_or_report_logs(
     real: tuple[Summary, Records, Records],
 ) -> None:
     summary, run, report = real
-    view = workspace.build(
-        summary,
-        entity="me",
-        project="mine",
-        findings=fakes.findings(report.folder),
-        figures=["one"],
-    )
     logged = {*run.summary, *report.summary}
     for row in (*run.history, *report.history):
         logged |= {name.removesuffix("._type") for name in row}
+    view = build(summary, logged)
     missing = set(logged_names(section_of(view._spec["spec"]))) - logged
     assert not missing
 
@@ -261,7 +251,7 @@ def test_the_configuration_names_what_is_grouped_and_coloured(
     real: tuple[Summary, Records, Records],
 ) -> None:
     summary, run, _ = real
-    view = workspace.build(summary, entity="me", project="mine")
+    view = build(summary)
     (grouping,) = section_of(view._spec["spec"])["runSets"][0]["grouping"]
     key, value, *path = grouping["name"].split(".")
     assert value == "value"
@@ -307,7 +297,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def test_the_view_is_sent(summary: Summary, server: Server) -> None:
-    built = workspace.build(summary, entity="me", project="mine")
+    built = build(summary)
     address = workspace.save(built)
     (sent,) = server.sent
     assert (sent["entityName"], sent["projectName"], sent["type"]) == ("me", "mine", "project-view")
@@ -321,10 +311,7 @@ def test_the_view_is_sent(summary: Summary, server: Server) -> None:
 def test_a_second_view_takes_the_place_of_the_first(summary: Summary, server: Server) -> None:
     more = dataclasses.replace(summary, jobs=summary.jobs.iloc[:3])
     other = dataclasses.replace(summary, name="other")
-    addresses = [
-        workspace.save(workspace.build(s, entity="me", project="mine"))
-        for s in (summary, more, other)
-    ]
+    addresses = [workspace.save(build(s)) for s in (summary, more, other)]
     assert addresses[0] == addresses[1] != addresses[2]
     assert [sent.get("id") for sent in server.sent] == [None, "id1", None]
     first, second = server.views.values()
@@ -338,4 +325,4 @@ def test_a_server_that_refuses_is_an_error_for_the_caller(summary: Summary, serv
 
     server._service_api.execute_graphql = refuse
     with pytest.raises(RuntimeError, match="permission denied"):
-        workspace.save(workspace.build(summary, entity="me", project="mine"))
+        workspace.save(build(summary))

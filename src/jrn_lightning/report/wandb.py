@@ -1,4 +1,4 @@
-"""W&B: the only file that knows it, but for the panels of ``workspace.py``.
+"""W&B: the only file that knows it, but for the panels of ``workspace.py``, which it saves.
 
 Runs are offline where no key is set, online where one is; nothing ever asks for a key or waits
 without an end. Each run is an object of its own: ``wandb.run`` and the environment stay as they
@@ -16,7 +16,7 @@ import shutil
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -243,21 +243,9 @@ def log_report(
     if run.disabled:
         return where(run)
     try:
-        comparison = comparison_frame(summary)
-        log: dict[str, Any] = {"comparison": _table(comparison), "jobs": _table(_jobs(summary))}
-        for (source, target), figure in influence_figures(summary).items():
-            pair, x, y = f"{source}_to_{target}", f"omega_{source}_to_{target}", f"A_{target}"
-            for kind, name in (("measured", "influence"), ("published", "influence_published")):
-                rows = comparison[(comparison["kind"] == kind) & comparison[x].notna()]
-                if len(rows):
-                    title = f"Influence of {source} on {target}, {kind}"
-                    log[f"{name}/{pair}"] = wandb.plot.scatter(_table(rows), x, y, title=title)
-            log[f"figure7/{pair}"] = wandb.Image(figure)
-        for name, figure in (figures or {}).items():
-            log[f"figures/{name}"] = wandb.Image(figure)
+        log = _report(summary, findings, figures or {})
         found: dict[str, Any] = {"finished": summary.finished, "jobs": len(summary.jobs)}
         if findings is not None:
-            log |= _frames(findings)
             found |= decomposition(findings)
         run.log(log)
         run.summary.update(found)
@@ -271,8 +259,30 @@ def log_report(
     if run.offline:
         _remove_superseded(run)
         return where(run)
-    view = _save_workspace(summary, run, findings, figures or {})
+    view = _save_workspace(summary, run, [*log, *found])
     return f"{where(run)}, panels: {view}" if view else where(run)
+
+
+def _report(
+    summary: Summary, findings: Findings | None, figures: Mapping[str, Figure]
+) -> dict[str, Any]:
+    """What the run of a report logs, by name."""
+    comparison = comparison_frame(summary)
+    log: dict[str, Any] = {"comparison": _table(comparison), "jobs": _table(_jobs(summary))}
+    for (source, target), figure in influence_figures(summary).items():
+        pair, x, y = f"{source}_to_{target}", f"omega_{source}_to_{target}", f"A_{target}"
+        for kind, name in (("measured", "influence"), ("published", "influence_published")):
+            rows = comparison[(comparison["kind"] == kind) & comparison[x].notna()]
+            if len(rows):
+                title = f"Influence of {source} on {target}, {kind}"
+                log[f"{name}/{pair}"] = wandb.plot.scatter(_table(rows), x, y, title=title)
+        log[f"figure7/{pair}"] = wandb.Image(figure)
+    log |= {f"figures/{name}": wandb.Image(figure) for name, figure in figures.items()}
+    if findings is not None:
+        log["answer"] = _table(pd.DataFrame({"answer": answer(findings)}))
+        frames = {name: getattr(findings, name) for name in FRAMES}
+        log |= {f"findings/{name}": _table(rows) for name, rows in frames.items() if len(rows)}
+    return log
 
 
 def comparison_frame(summary: Summary) -> pd.DataFrame:
@@ -320,16 +330,6 @@ def decomposition(findings: Findings) -> dict[str, float]:
         f"{row['effect']}/{row['source']}_to_{row['target']}/{row['arch']}": float(row["value"])
         for _, row in chosen.iterrows()
     }
-
-
-def _frames(findings: Findings) -> dict[str, wandb.Table]:
-    """The answer, and every frame that has rows, as tables."""
-    tables = {"answer": _table(pd.DataFrame({"answer": answer(findings)}))}
-    for name in FRAMES:
-        frame = getattr(findings, name)
-        if len(frame):
-            tables[f"findings/{name}"] = _table(frame)
-    return tables
 
 
 # -- parts -------------------------------------------------------------------------------------
@@ -415,15 +415,13 @@ def _answers(url: str, timeout: float) -> bool:
         return False
 
 
-def _save_workspace(
-    summary: Summary, run: wandb.Run, findings: Findings | None, figures: Iterable[str]
-) -> str | None:
+def _save_workspace(summary: Summary, run: wandb.Run, logged: Collection[str]) -> str | None:
     """Save the panels beside the report ``run``; its address, None where that cannot be done."""
     try:
         from jrn_lightning.report import workspace
 
         view = workspace.build(
-            summary, entity=run.entity, project=run.project, findings=findings, figures=figures
+            summary, entity=run.entity, project=run.project, step=STEP, logged=logged
         )
         return workspace.save(view)
     except ModuleNotFoundError:

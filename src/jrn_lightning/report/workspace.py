@@ -1,7 +1,7 @@
 """A saved view of the W&B project that shows one sweep, so that nobody has to click it together.
 
-It needs ``wandb-workspaces``, W&B's own library, which is optional. The view reads what
-:mod:`jrn_lightning.report.wandb` and the task log, by name.
+It needs ``wandb-workspaces``, W&B's own library, which is optional. The view reads what the report
+run and the runs of the jobs have logged, by name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import wandb_workspaces.reports.v2.interface as wr
 import wandb_workspaces.workspaces as ws
@@ -19,22 +19,16 @@ from matplotlib.colors import to_hex, to_rgb
 from wandb_workspaces import expr
 from wandb_workspaces.workspaces import internal
 
-from jrn_lightning.analysis.findings import BREAKAGE, GAIN, Findings
+from jrn_lightning.analysis.findings import BREAKAGE, GAIN
 from jrn_lightning.analysis.summary import Summary
 from jrn_lightning.keys import JOINT, UNTOUCHED
 from jrn_lightning.report.style import look
-from jrn_lightning.report.wandb import FRAMES, STEP, decomposition
 
 _ARCHITECTURE = "arch.name"  # in the configuration of a run
 
 
 def build(
-    summary: Summary,
-    *,
-    entity: str,
-    project: str,
-    findings: Findings | None = None,
-    figures: Iterable[str] = (),
+    summary: Summary, *, entity: str, project: str, step: str, logged: Collection[str] = ()
 ) -> ws.Workspace:
     """The view of a sweep, not yet saved.
 
@@ -47,72 +41,23 @@ def build(
         summary: of the sweep; its modalities, measures, directions and architectures are shown.
         entity: W&B user or team.
         project: W&B project.
-        findings: of the sweep, as :func:`~jrn_lightning.report.wandb.log_report` logs them.
-        figures: names of the further figures that it logs.
+        step: name of the step that training metrics are drawn over.
+        logged: names of what the report run has logged, as
+            :func:`~jrn_lightning.report.wandb.log_report` names it.
     """
-    columns = [column for own in summary.columns.values() for column in own if column.in_table]
     pairs = {f"{s}_to_{t}": (s, t) for s, t in summary.directions}
-    titles = {pair: f"Influence of {s} on {t}" for pair, (s, t) in pairs.items()}
     # The library reads a filter as code, in which it doubles every "=": escaped, a name is safe.
     group = "".join(c if c.isalnum() else f"\\U{ord(c):08x}" for c in summary.name)
-    losses = ["loss", *(f"loss_{m}" for m in summary.columns)]
-    known = decomposition(findings) if findings is not None else {}
-    split = [
-        _bars(f"{effect.capitalize()}: {titles[pair]}", *names)
-        for pair in pairs
-        for effect in (GAIN, BREAKAGE)
-        if (names := [name for name in known if name.startswith(f"{effect}/{pair}/")])
-    ]
-    found: list[wr.PanelTypes] = []
-    if media := [f"figures/{name}" for name in figures]:
-        found.append(wr.MediaBrowser(title="Figures", media_keys=media, num_columns=2))
-    if findings is not None:
-        frames = [name for name in FRAMES if len(getattr(findings, name))]
-        found += [wr.WeavePanelSummaryTable(table_name=f"findings/{name}") for name in frames]
-    words = [] if findings is None else [wr.WeavePanelSummaryTable(table_name="answer")]
-    answer: list[wr.PanelTypes] = [
-        *words,
-        wr.WeavePanelSummaryTable(table_name="comparison"),
-        *(
-            wr.ScatterPlot(
-                title=titles[pair],
-                x=wr.SummaryMetric(f"omega/{pair}"),
-                y=wr.SummaryMetric(f"A/{target}"),
-            )
-            for pair, (_, target) in pairs.items()
-        ),
-        wr.MediaBrowser(title="With intervals", media_keys=[f"figure7/{pair}" for pair in pairs]),
-        wr.RunComparer(diff_only="split"),
-    ]
-    influence = [_bars(titles[pair], f"omega/{pair}") for pair in pairs]
-    performance = [
-        _bars(
-            f"{c.label} of {c.modality}",
-            *(f"test/{setup}/{c.modality}/{c.measure}" for setup in (JOINT, UNTOUCHED)),
-        )
-        for c in columns
-    ]
-    training = [
-        *(_lines(loss, f"train/{loss}", f"val/{loss}") for loss in losses),
-        *(_lines(f"{c.label} of {c.modality}", f"val/{JOINT}/{c.measure}") for c in columns),
-        _lines("dead channels", "val/dead_channels"),
-    ]
-    examples = [wr.MediaBrowser(title="Example maps", media_keys=["examples"], num_columns=1)]
     workspace = ws.Workspace(
         entity=entity,
         project=project,
         # The library refuses symbols in a name.
         name="".join("-" if unicodedata.category(c)[0] == "S" else c for c in summary.name),
         sections=[
-            _section("The answer", answer, 2),
-            *([_section("Gain and breakage", split, 2)] if split else []),
-            *([_section("Findings", found, 2)] if found else []),
-            _section("Influence", influence, 2),
-            _section("Performance", performance, 3),
-            _section("Training", training, 3),
-            _section("Examples", examples, 1),
+            *_report_sections(pairs, logged),
+            *_run_sections(summary, pairs, step),
         ],
-        settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=len(summary.jobs) + 1),
+        settings=ws.WorkspaceSettings(x_axis=step, max_runs=len(summary.jobs) + 1),
         runset_settings=ws.RunsetSettings(
             filters=f"Metric('Group') == '{group}'",
             groupby=[expr.Config(_ARCHITECTURE)],
@@ -127,6 +72,66 @@ def build(
     own = hashlib.sha256(summary.name.encode()).hexdigest()[:11]
     workspace._internal_name = internal._url_query_str_to_internal_name(own)
     return workspace
+
+
+def _report_sections(
+    pairs: Mapping[str, tuple[str, str]], logged: Collection[str]
+) -> Iterator[ws.Section]:
+    """What the report run has logged: the answer, gain and breakage, findings."""
+    tables = [*(["answer"] if "answer" in logged else []), "comparison"]
+    answer: list[wr.PanelTypes] = [wr.WeavePanelSummaryTable(table_name=name) for name in tables]
+    answer += [
+        wr.ScatterPlot(
+            title=_title(*pair),
+            x=wr.SummaryMetric(f"omega/{name}"),
+            y=wr.SummaryMetric(f"A/{pair[1]}"),
+        )
+        for name, pair in pairs.items()
+    ]
+    media = [f"figure7/{name}" for name in pairs]
+    answer += [wr.MediaBrowser(title="With intervals", media_keys=media)]
+    yield _section("The answer", [*answer, wr.RunComparer(diff_only="split")], 2)
+    split = [
+        _bars(f"{effect.capitalize()}: {_title(*pair)}", *names)
+        for pair_name, pair in pairs.items()
+        for effect in (GAIN, BREAKAGE)
+        if (names := [name for name in logged if name.startswith(f"{effect}/{pair_name}/")])
+    ]
+    if split:
+        yield _section("Gain and breakage", split, 2)
+    found: list[wr.PanelTypes] = []
+    if pictures := [name for name in logged if name.startswith("figures/")]:
+        found.append(wr.MediaBrowser(title="Figures", media_keys=pictures, num_columns=2))
+    frames = [name for name in logged if name.startswith("findings/")]
+    found += [wr.WeavePanelSummaryTable(table_name=name) for name in frames]
+    if found:
+        yield _section("Findings", found, 2)
+
+
+def _run_sections(
+    summary: Summary, pairs: Mapping[str, tuple[str, str]], step: str
+) -> Iterator[ws.Section]:
+    """What the runs of the jobs have logged: influence, performance, training, examples."""
+    columns = [column for own in summary.columns.values() for column in own if column.in_table]
+    influence = [_bars(_title(*pair), f"omega/{name}") for name, pair in pairs.items()]
+    yield _section("Influence", influence, 2)
+    performance = [
+        _bars(
+            f"{c.label} of {c.modality}",
+            *(f"test/{setup}/{c.modality}/{c.measure}" for setup in (JOINT, UNTOUCHED)),
+        )
+        for c in columns
+    ]
+    yield _section("Performance", performance, 3)
+    losses = ["loss", *(f"loss_{m}" for m in summary.columns)]
+    training = [
+        *(_lines(loss, step, f"train/{loss}", f"val/{loss}") for loss in losses),
+        *(_lines(f"{c.label} of {c.modality}", step, f"val/{JOINT}/{c.measure}") for c in columns),
+        _lines("dead channels", step, "val/dead_channels"),
+    ]
+    yield _section("Training", training, 3)
+    examples = [wr.MediaBrowser(title="Example maps", media_keys=["examples"], num_columns=1)]
+    yield _section("Examples", examples, 1)
 
 
 def save(workspace: ws.Workspace) -> str:
@@ -167,8 +172,12 @@ def _bars(title: str, *metrics: str) -> wr.BarPlot:
     )
 
 
-def _lines(title: str, *metrics: str) -> wr.LinePlot:
-    return wr.LinePlot(title=title, x=STEP, y=list(metrics))
+def _lines(title: str, step: str, *metrics: str) -> wr.LinePlot:
+    return wr.LinePlot(title=title, x=step, y=list(metrics))
+
+
+def _title(source: str, target: str) -> str:
+    return f"Influence of {source} on {target}"
 
 
 def _colours(summary: Summary) -> dict[object, object]:
@@ -177,7 +186,7 @@ def _colours(summary: Summary) -> dict[object, object]:
     before: Counter[str] = Counter()
     colours: dict[object, object] = {}
     for arch, computation in zip(rows["arch"], rows["computation"], strict=True):
-        colour, _ = look(computation)
+        colour = look(computation).colour
         strength = 0.7 ** before[colour]
         before[colour] += 1
         red, green, blue = (1 - strength * (1 - x) for x in to_rgb(colour))
