@@ -20,6 +20,7 @@ from jrn_lightning.networks import (
     OtherImage,
     Zero,
     mute,
+    muting,
     partners,
 )
 from tests.kinds import kinds
@@ -191,3 +192,18 @@ def test_noise_has_the_inputs_mean_and_deviation() -> None:
     found = Noise(MEANS, DEVIATIONS, seed=0)("semantic", like, torch.arange(4))
     torch.testing.assert_close(found.mean((0, 2, 3)), MEANS["semantic"], atol=0.01, rtol=0)
     torch.testing.assert_close(found.std((0, 2, 3)), DEVIATIONS["semantic"], atol=0.01, rtol=0)
+
+
+def test_noise_is_splitmix64_made_normal() -> None:
+    first = muting._mixed(torch.tensor([muting._STEP]))  # of the published generator, seed 0
+    assert first.item() % 2**64 == 0xE220A8397B1DCDAF
+    x = muting._normal(torch.Size((3, 101, 101)), 7, torch.arange(6)).flatten(1).double()
+    assert x.shape == (6, 3 * 101 * 101)
+    values = np.sort(x.flatten().numpy())
+    below = np.arange(1, len(values) + 1) / len(values)
+    normal = torch.special.ndtr(torch.from_numpy(values)).numpy()
+    assert abs(below - normal).max() < 1.63 / len(values) ** 0.5  # Kolmogorov and Smirnov, 1 %
+    # Five deviations: of one image and another, of neighbours, and of both numbers of a hash.
+    pairs = x.shape[1] // 2
+    for a, b in ((x[:-1], x[1:]), (x[:, 1:], x[:, :-1]), (x[:, :pairs], x[:, -pairs:])):
+        assert abs((a * b).mean()) < 5 / a.numel() ** 0.5

@@ -7,6 +7,7 @@ on, each in another way.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar
@@ -59,7 +60,7 @@ class MeanMap(MuteValue):
 
     def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
         """The same mean map for every image."""
-        return self.maps[modality].to(like).expand_as(like)
+        return _sent_once(self.maps, modality, like).expand_as(like)
 
 
 class ConstantMean(MuteValue):
@@ -76,14 +77,15 @@ class ConstantMean(MuteValue):
 
     def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
         """The same constant for every image."""
-        return self.means[modality].to(like)[:, None, None].expand_as(like)
+        return _sent_once(self.means, modality, like)[:, None, None].expand_as(like)
 
 
 class OtherImage(MuteValue):
     """The same modality's map of another image: right in kind, wrong in content.
 
     Args:
-        fetch: (modality, index ``(B,)``) -> ``(B, C, H, W)``, the inputs at other positions.
+        fetch: (modality, index ``(B,)``) -> ``(B, C, H, W)``, the inputs at other positions, on the
+            device of ``index``.
         partner: ``(N,)`` the other image of each image, never itself.
     """
 
@@ -97,7 +99,8 @@ class OtherImage(MuteValue):
 
     def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
         """The partners' maps."""
-        return self.fetch(modality, self.partner[index.cpu()]).to(like)
+        self.partner = self.partner.to(index.device)  # sent once
+        return self.fetch(modality, self.partner[index]).to(like)
 
 
 class Noise(MuteValue):
@@ -119,15 +122,54 @@ class Noise(MuteValue):
         self.seed = seed
 
     def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
-        """Noise seeded by the seed, the modality and the position: no state, no order."""
-        place = sorted(self.means).index(modality)
-        rows = []
-        for i in index.tolist():
-            generator = torch.Generator().manual_seed((self.seed * 31 + place) * 1_000_003 + i)
-            rows.append(torch.randn(like.shape[1:], generator=generator))
-        noise = torch.stack(rows)
-        scale = self.deviations[modality].cpu()[:, None, None]
-        return (noise * scale + self.means[modality].cpu()[:, None, None]).to(like)
+        """Noise by the seed, the modality and the position alone: no state, no order.
+
+        The same on every device, but for rounding.
+        """
+        key = self.seed * len(self.means) + sorted(self.means).index(modality)
+        scale, mean = (_sent_once(x, modality, like) for x in (self.deviations, self.means))
+        noise = _normal(like.shape[1:], key, index.to(like.device))
+        return (noise * scale[:, None, None] + mean[:, None, None]).to(like.dtype)
+
+
+def _sent_once(maps: dict[str, Tensor], modality: str, like: Tensor) -> Tensor:
+    """One of ``maps`` where ``like`` is and of its type; it stays on that device."""
+    maps[modality] = maps[modality].to(like.device)
+    return maps[modality].to(like.dtype)
+
+
+# SplitMix64 (Steele, Lea and Flood 2014): its step, and the factors of its mixing function.
+_STEP, _FIRST, _SECOND = (
+    constant - 2**64 for constant in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
+
+
+def _normal(shape: torch.Size, key: int, index: Tensor) -> Tensor:
+    """Standard normal numbers ``(B, *shape)`` float32 by ``key``, ``index`` ``(B,)`` and place.
+
+    A generator's numbers would depend on the device, and to seed it for an image the host would
+    have to know which one it is. So each number is a hash of its place, two of a hash of 64 bits
+    (Box and Muller 1958).
+    """
+    count = shape.numel()
+    places = torch.arange(1, (count + 1) // 2 + 1, device=index.device)
+    bits = _mixed(_mixed(index * _STEP + key)[:, None] + places * _STEP)
+    radius = ((_shifted(bits, 40) + 1).float() / 2**24).log().mul(-2).sqrt()
+    angle = (bits & (2**24 - 1)).float() * (2 * math.pi / 2**24)
+    pairs = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
+    return pairs[:, :count].reshape(-1, *shape)
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """SplitMix64's mixing function of int64, which wrap around."""
+    for bits, factor in ((30, _FIRST), (27, _SECOND)):
+        x = (x ^ _shifted(x, bits)) * factor
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, n: int) -> Tensor:
+    """Shifted right by ``n`` bits, zeros moving in."""
+    return (x >> n) & ((1 << (64 - n)) - 1)
 
 
 MUTE_VALUES: tuple[type[MuteValue], ...] = (Zero, MeanMap, ConstantMean, OtherImage, Noise)
