@@ -118,7 +118,10 @@ def _histogram(code: Tensor, parts: int, codes: Tensor, categories: int) -> Tens
     dtype = smallest_integer(bins)
     image = torch.arange(0, bins, parts * categories, dtype=dtype, device=codes.device)
     joint = code.to(dtype) * categories + codes.to(dtype) + image[:, None, None]
-    counts = torch.bincount(joint.flatten(), minlength=bins)
+    place = joint.flatten().int()
+    # Not bincount, which waits for the device to tell the largest code.
+    counts = torch.zeros(bins, dtype=torch.int64, device=place.device)
+    counts.index_add_(0, place, counts.new_ones(1).expand(len(place)))
     return counts.view(len(codes), parts, categories).double()
 
 
