@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from jrn_lightning.networks import convolution as conv
-from jrn_lightning.networks.convolution import Conv2d, polyphase
+from jrn_lightning.networks.convolution import Conv2d, interpolated_by_products, polyphase
 
 SMALL = {  # size of the first map, factors, channels
     "two scales": ((8, 12), (1, 2), (4, 3)),
@@ -144,3 +144,18 @@ def test_small_layers_are_left_to_pytorch() -> None:
     sizes = [(120, 160), (60, 80), (30, 40)]
     assert layer.is_polyphase([torch.empty(1, 32, *s) for s in sizes])
     assert not layer.is_polyphase([torch.empty(1, 32, h // 2, w // 2) for h, w in sizes])
+
+
+@pytest.mark.parametrize("size", [(8, 12), (9, 7), (2, 3)])
+def test_two_matrix_products_interpolate_as_pytorch_does(size: tuple[int, int]) -> None:
+    maps = [torch.rand(2, 3, 4, 3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    with torch.no_grad():
+        maps[1].copy_(maps[0])
+    with torch.inference_mode():  # who asks first does not matter
+        interpolated_by_products(maps[0], torch.Size(size))
+    found = interpolated_by_products(maps[0], torch.Size(size))
+    expected = F.interpolate(maps[1], size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found, expected)
+    for result in (found, expected):
+        result.square().sum().backward()
+    torch.testing.assert_close(maps[0].grad, maps[1].grad)

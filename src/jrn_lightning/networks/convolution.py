@@ -84,7 +84,30 @@ class Conv2d(nn.Conv2d):
 
 
 def _interpolated(x: Tensor, size: torch.Size) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+    if x.device.type == "cpu":
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+    return interpolated_by_products(x, size)
+
+
+def interpolated_by_products(x: Tensor, size: torch.Size) -> Tensor:
+    """``F.interpolate(x, size, mode="bilinear")`` as two matrix products.
+
+    For a GPU. There the backward pass of PyTorch's own adds in any order, unless it is told to be
+    deterministic: then it gathers pixel by pixel, and its backward pass sorts every index. Matrix
+    products are repeatable as they are.
+    """
+    pairs = zip(x.shape[-2:], size, strict=True)
+    rows, columns = (_interpolation(n, m, x.dtype, x.device) for n, m in pairs)
+    return rows @ x @ columns.mT
+
+
+@lru_cache(maxsize=64)
+def _interpolation(n: int, m: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """``(m, n)``: n samples to m, linearly."""
+    with torch.inference_mode(False):  # kept for training, whoever asks first
+        identity = torch.eye(n, dtype=torch.float64)[None]
+        matrix = F.interpolate(identity, size=m, mode="linear", align_corners=False)[0].t()
+        return matrix.contiguous().to(device, dtype)
 
 
 def polyphase(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
