@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -233,17 +234,25 @@ def equal(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else bool(a == b)
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the loader's own choice
-def test_memory_workers_and_the_file_serve_the_same(small_cache: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # asked for here
+@pytest.mark.parametrize("start", [None, *multiprocessing.get_all_start_methods()])
+def test_memory_workers_and_the_file_serve_the_same(small_cache: Path, start: str | None) -> None:
+    """A cache beyond the memory limit is read from the file, here or by other processes."""
+
     def batches(**options: Any) -> list[Any]:
         data = made(small_cache, "fit", batch_size=2, **options)
+        assert data.train is not None
+        assert data.train.resident == (not options)
         return [*data.train_dataloader(), *data.val_dataloader()[0]]
 
-    resident = batches()
-    assert made(small_cache, "fit").train.resident  # type: ignore[union-attr]
-    for other in (batches(memory_limit_gib=1e-9), batches(memory_limit_gib=1e-9, num_workers=1)):
-        assert len(other) == len(resident)
-        assert all(equal(a, b) for a, b in zip(resident, other, strict=True))
+    resident, usual = batches(), multiprocessing.get_start_method()
+    multiprocessing.set_start_method(start or usual, force=True)
+    try:
+        other = batches(memory_limit_gib=1e-9, num_workers=int(start is not None))
+    finally:
+        multiprocessing.set_start_method(usual, force=True)
+    assert len(other) == len(resident)
+    assert all(equal(a, b) for a, b in zip(resident, other, strict=True))
 
 
 # -- order -----------------------------------------------------------------------------------------
@@ -349,7 +358,7 @@ def fitted(small_cache: Path) -> Iterator[CacheDataModule]:
 def test_input_statistics_are_those_of_the_training_inputs(fitted: CacheDataModule) -> None:
     found = fitted.input_statistics()
     assert fitted.train is not None
-    batch = fitted.train.__getitems__(range(len(fitted.train)))
+    batch = fitted.train.batch(range(len(fitted.train)))
     for m, x in batch["input"].items():
         maps = x.double().numpy()
         np.testing.assert_allclose(found.mean[m], maps.mean((0, 2, 3)), rtol=1e-6)
@@ -359,7 +368,7 @@ def test_input_statistics_are_those_of_the_training_inputs(fitted: CacheDataModu
 
 def test_target_means_are_those_of_the_valid_training_truth(fitted: CacheDataModule) -> None:
     assert fitted.train is not None
-    batch = fitted.train.__getitems__(range(len(fitted.train)))
+    batch = fitted.train.batch(range(len(fitted.train)))
     depth, label = batch["target"]["depth"].double(), batch["target"]["semantic"].double()
     found = fitted.target_means()
     assert found["depth"].item() == pytest.approx(depth[depth > 0].mean().item(), rel=1e-6)

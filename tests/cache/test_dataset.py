@@ -28,9 +28,12 @@ def train(small_cache: Path) -> Iterator[CacheSplit]:
         yield cache.split("train")
 
 
-def frames(split: CacheSplit, *rows: int, **options: Any) -> CachedFrames:
+def frames(split: CacheSplit, *rows: int, resident: bool = False, **options: Any) -> CachedFrames:
     arguments: dict[str, Any] = {"frame": FRAME, "target_size": FRAME, **options}
-    return CachedFrames(split, split.cache.modalities, rows or range(len(split)), **arguments)
+    some = CachedFrames(split, split.cache.modalities, rows or range(len(split)), **arguments)
+    if resident:
+        some.load()
+    return some
 
 
 def native(split: CacheSplit, modality: str, *rows: int) -> Tensor:
@@ -136,14 +139,13 @@ def test_other_ground_truth_is_served_where_it_is_asked_for(tmp_path: Path) -> N
         assert "alternative" not in frames(split)[0]
         for resident in (False, True):
             some = frames(split, 3, 1, 2, target_size=(24, 32), alternative=True, resident=resident)
-            for part, position in ((some, 1), (some.select([2, 1]), 1)):
-                batch: Any = part[position]
-                assert list(batch["alternative"]) == [("depth", "raw")]
-                (raw,) = batch["alternative"].values()
-                expected = split.alternative("depth", "raw", 1)
-                rows, columns = (nearest_rows(s, f) for s, f in ((24, 48), (32, 64)))
-                assert raw.dtype == torch.float32
-                assert (raw[0].numpy() == expected[np.ix_(rows, columns)]).all()
+            batch: Any = some[1]
+            assert list(batch["alternative"]) == [("depth", "raw")]
+            (raw,) = batch["alternative"].values()
+            expected = split.alternative("depth", "raw", 1)
+            rows, columns = (nearest_rows(s, f) for s, f in ((24, 48), (32, 64)))
+            assert raw.dtype == torch.float32
+            assert (raw[0].numpy() == expected[np.ix_(rows, columns)]).all()
         kinds = {"semantic": cache.modalities["semantic"]}
         alone: Any = CachedFrames(split, kinds, [0], FRAME, FRAME, alternative=True)
         assert alone[0]["alternative"] == {}
@@ -167,7 +169,7 @@ def same(a: Any, b: Any) -> bool:
 
 def test_a_batch_is_its_frames_together(train: CacheSplit) -> None:
     some = frames(train, 8, 1, 4, 6, untouched=True)
-    together = leaves(some.__getitems__([3, 0, 2]))
+    together = leaves(some.batch([3, 0, 2]))
     assert together["id/"].tolist() == [train.ids[i] for i in (6, 8, 4)]
     assert together["index/"].tolist() == [6, 8, 4]  # in the split, whatever was selected
     single = [leaves(some[i]) for i in (3, 0, 2)]
@@ -187,11 +189,12 @@ def test_resident_and_streamed_frames_are_identical(
     streamed = frames(train, 8, 1, 4, **options)
     resident = frames(train, 8, 1, 4, resident=True, **options)
     for positions in ([0], [2, 1], [0, 1, 2]):
-        assert same(streamed.__getitems__(positions), resident.__getitems__(positions))
+        assert same(streamed.batch(positions), resident.batch(positions))
     assert (streamed.valid_pixels() == resident.valid_pixels()).all()
     for m in ("depth", "semantic"):
-        assert torch.equal(streamed.inputs(m, [2, 0]), resident.inputs(m, [2, 0]))
-        assert torch.equal(streamed.targets(m, [2, 0]), resident.targets(m, [2, 0]))
+        chosen = torch.tensor([2, 0])
+        assert torch.equal(streamed.inputs(m, chosen), resident.inputs(m, chosen))
+        assert torch.equal(streamed.target(m, 2), resident.target(m, 2))
 
 
 @pytest.mark.parametrize("positions", [[1], [0, 2]])
@@ -200,41 +203,18 @@ def test_what_is_done_to_a_batch_stays_in_it(
     train: CacheSplit, positions: list[int], frame: tuple[int, int]
 ) -> None:
     resident = frames(train, 3, 7, 1, frame=frame, resident=True)
-    batch = resident.__getitems__(positions)
+    batch = resident.batch(positions)
     kept = copy.deepcopy(batch)
     for part in ("input", "target"):
         for x in batch[part].values():
             x.fill_(1)
-    assert same(resident.__getitems__(positions), kept)
+    assert same(resident.batch(positions), kept)
 
 
 def test_resident_frames_need_the_memory_that_is_foretold(train: CacheSplit) -> None:
     resident = frames(train, 8, 1, 4, resident=True, target_size=(24, 32))
-    held = [*resident._predictions.values(), *resident._targets.values()]
+    held = [x for part in resident._maps.values() for x in part.values()]
     assert sum(x.nbytes for x in held) == resident.nbytes
-    assert resident.nbytes == frames(train, 8, 1, 4, target_size=(24, 32)).nbytes
-
-
-@pytest.mark.parametrize("resident", [True, False])
-def test_a_selection_is_those_frames(train: CacheSplit, resident: bool) -> None:
-    some = frames(train, 8, 1, 4, 6, resident=resident, untouched=True)
-    part = some.select([2, 0])
-    assert len(part) == 2
-    assert same(part[0], some[2])
-    assert same(part[1], some[0])
-
-
-def test_a_selection_shares_what_is_resident(train: CacheSplit) -> None:
-    some = frames(train, 8, 1, 4, 6, resident=True)
-    part = some.select([3, 0]).select([1, 0])
-    assert same(part[0], some[0])
-    assert same(part[1], some[3])
-    for m in ("depth", "semantic"):
-        assert part._predictions[m].data_ptr() == some._predictions[m].data_ptr()
-        assert part._targets[m].data_ptr() == some._targets[m].data_ptr()
-    assert part.nbytes == some.nbytes
-    assert some.select([]).nbytes == some.nbytes
-    assert len(some.select([])) == 0
 
 
 @pytest.mark.parametrize("target_size", [(24, 32), FRAME])

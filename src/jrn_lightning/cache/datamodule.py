@@ -12,11 +12,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
+from pytorch_lightning.trainer.states import TrainerStatus
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from jrn_lightning.cache.dataset import CachedFrames
-from jrn_lightning.cache.reader import PredictionCache
+from jrn_lightning.cache.reader import CacheSplit, PredictionCache
 from jrn_lightning.errors import CacheError, ConfigError
 from jrn_lightning.keys import TEST, TRAIN, VAL, Batch
 from jrn_lightning.modalities import Modality
@@ -127,6 +129,10 @@ class InputStatistics:
 class CacheDataModule(pl.LightningDataModule):
     """Serves the splits of a prediction cache as batches of frame-sized maps.
 
+    A trainer gets native maps from the loaders and has them resampled after their transfer, on the
+    device; whoever iterates over a loader without one gets the same batches whole, from where the
+    frames are.
+
     Training frames with no pixel where every modality has ground truth are left out and counted
     in ``skipped``. Where the cache has no validation split, one is taken from the training
     frames, disjoint by scene; it depends on ``split_seed`` and not on the seed of a run, so that
@@ -141,7 +147,9 @@ class CacheDataModule(pl.LightningDataModule):
         val_fraction: of the training frames, 0 for none.
         split_seed: of the validation split.
         seed: of the order of the training frames.
-        memory_limit_gib: training and validation frames are kept in memory if they need less.
+        memory_limit_gib: a split whose frames need less is kept in memory: on the device, if they
+            need less than a quarter of what is free there. The test split, which is passed over
+            once, is kept on a GPU only.
         num_workers: processes that read frames which are not kept in memory.
         limit_train: use only the first so many training frames (for a quick try), None for all.
         limit_test: likewise for the test frames.
@@ -229,13 +237,23 @@ class CacheDataModule(pl.LightningDataModule):
     # -- set-up --------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
-        """Load what ``stage`` (``fit``, ``validate``, ``test``) needs; None for everything."""
+        """Load what ``stage`` (``fit``, ``validate``, ``test``) needs; None for everything.
+
+        Before a trainer calls it, into memory. Only a trainer knows the device: when it calls this,
+        what is in memory is moved there.
+        """
         if stage in (None, "fit", "validate") and self.train is None:
             self._setup_fit()
         if stage in (None, "test") and self.test is None:
             split = self.cache.split(TEST)
-            rows = range(len(split))[: self.limit_test]
-            self.test = self._frames(TEST, rows, split.target_size())
+            self.test = self._frames(split, self._test_rows, split.target_size())
+        for frames in (self.train, self.val, self.test):
+            if frames is not None:
+                self._keep(frames)
+
+    @property
+    def _test_rows(self) -> range:
+        return range(len(self.cache.split(TEST)))[: self.limit_test]
 
     def _setup_fit(self) -> None:
         split = self.cache.split(TRAIN)
@@ -245,7 +263,7 @@ class CacheDataModule(pl.LightningDataModule):
             training, validation = split_by_scene(split.scenes, self.val_fraction, self.split_seed)
         else:
             training, validation = list(range(len(split))), []
-        train = self._frames(TRAIN, training[: self.limit_train], self.loss_size)
+        train = self._frames(split, training[: self.limit_train], self.loss_size)
         usable = np.flatnonzero(train.valid_pixels())
         self.skipped = {TRAIN: len(train) - len(usable)}
         if not len(usable):
@@ -258,48 +276,43 @@ class CacheDataModule(pl.LightningDataModule):
                 "%d training frames have no pixel where every modality has ground truth: skipped",
                 self.skipped[TRAIN],
             )
-            train = train.select(usable)
-        self.train = train
-        source = VAL if validation is None else TRAIN
-        rows = range(len(self.cache.split(VAL))) if validation is None else validation
-        if len(rows):
-            size = self.cache.split(source).target_size()
+        self.train = self._frames(split, train.rows[usable], self.loss_size)
+        if validation is None:
+            split = self.cache.split(VAL)
+            validation = list(range(len(split)))
+        if validation:
             limit = None if self.limit_train is None else max(1, self.limit_train // 4)
-            self.val = self._frames(source, rows[:limit], size)
+            self.val = self._frames(split, validation[:limit], split.target_size())
 
     def _frames(
         self,
-        split: str,
-        rows: Sequence[int],
+        split: CacheSplit,
+        rows: Sequence[int] | NDArray[np.int64],
         target_size: tuple[int, int],
     ) -> CachedFrames:
-        frames = CachedFrames(
-            self.cache.split(split),
+        return CachedFrames(
+            split,
             self.modalities,
             rows,
             self.frame,
             target_size,
-            untouched=split == TEST,
-            alternative=self.alternative and split == TEST,
+            untouched=split.name == TEST,
+            alternative=self.alternative and split.name == TEST,
             channels_last=self.channels_last,
         )
-        # The test split is passed over once: nothing is gained by holding it.
-        if split == TEST or frames.nbytes > self.memory_limit:
-            return frames
-        resident = CachedFrames(
-            frames.split,
-            self.modalities,
-            rows,
-            self.frame,
-            target_size,
-            resident=True,
-            channels_last=self.channels_last,
-        )
-        device = self._device()
-        if device.type == "cuda" and frames.nbytes < 0.25 * torch.cuda.mem_get_info(device)[0]:
-            resident.to(device)
-        return resident
 
+    def _keep(self, frames: CachedFrames) -> None:
+        """In memory, and on the trainer's device, if they fit."""
+        device = self._device
+        once = frames is self.test and device.type == "cpu"
+        if once or frames.nbytes > self.memory_limit:
+            return
+        frames.load()
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else np.inf
+        if frames.device == device or frames.nbytes < 0.25 * free:
+            frames.to(device)
+
+    @property
     def _device(self) -> torch.device:
         trainer = self.trainer
         return torch.device("cpu") if trainer is None else trainer.strategy.root_device
@@ -309,14 +322,22 @@ class CacheDataModule(pl.LightningDataModule):
     def _share(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    @property
+    def _at_work(self) -> bool:
+        """Whether a trainer asks, which will call :meth:`on_after_batch_transfer`."""
+        return self.trainer is not None and self.trainer.state.status == TrainerStatus.RUNNING
+
     def _loader(self, frames: CachedFrames, sampler: Sampler[int], batch_size: int) -> Loader:
         workers = 0 if frames.resident else self.num_workers
+        collate: Callable[[Any], Any] = _whole_batch if self._at_work else frames.prepare
         return DataLoader(
             frames,
             batch_size=batch_size,
             sampler=sampler,
             num_workers=workers,
-            collate_fn=_whole_batch,
+            collate_fn=collate,
+            # Only what is copied from page-locked memory is copied while the device computes.
+            pin_memory=self._device.type == "cuda" and frames.device.type == "cpu",
             persistent_workers=workers > 0,
         )
 
@@ -343,12 +364,20 @@ class CacheDataModule(pl.LightningDataModule):
     ) -> Any:
         """A batch to where the network is.
 
-        Loaders make them on the CPU: there nothing is left to do, and looking at every tensor to
-        find that out takes a hundredth of a small training step.
+        Frames that are kept there are there already, and looking at every tensor to find that out
+        takes a hundredth of a small training step.
         """
-        if device.type == "cpu":
+        if batch["index"].device == device:
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """The batch that the task takes, made on its device."""
+        trainer = self.trainer
+        assert trainer is not None
+        frames = self.test if trainer.testing else self.train if trainer.training else self.val
+        assert frames is not None
+        return frames.prepare(batch)
 
     # -- statistics ----------------------------------------------------------------------------
 
@@ -359,7 +388,7 @@ class CacheDataModule(pl.LightningDataModule):
         for name, modality in self.modalities.items():
             total = count = 0.0
             for i in range(len(frames)):
-                target = frames.targets(name, [i])
+                target = frames.target(name, i)
                 known = target[modality.target_valid(target)].double()
                 total, count = total + float(known.sum()), count + known.numel()
             means[name] = torch.tensor(total / max(count, 1.0))
@@ -370,10 +399,11 @@ class CacheDataModule(pl.LightningDataModule):
         frames = self._training_frames()
         mean, deviation, mean_map = {}, {}, {}
         for name, modality in self.modalities.items():
-            total = torch.zeros((modality.channels, *self.frame), dtype=torch.float64)
-            square = torch.zeros(modality.channels, dtype=torch.float64)
-            for i in range(len(frames)):
-                x = frames.inputs(name, [i])[0].double().cpu()
+            shape, device = (modality.channels, *self.frame), frames.device
+            total = torch.zeros(shape, dtype=torch.float64, device=device)
+            square = torch.zeros(shape[0], dtype=torch.float64, device=device)
+            for i in torch.arange(len(frames), device=device):
+                x = frames.inputs(name, i[None])[0].double()
                 total += x
                 square += x.square().mean((1, 2))
             m = total.mean((1, 2)) / len(frames)
@@ -400,14 +430,8 @@ class CacheDataModule(pl.LightningDataModule):
         if name == Zero.name:
             return Zero()
         if name == OtherImage.name:
-            self.setup("test")
-            frames = self.test
-            assert frames is not None
-            scenes = [frames.split.scenes[i] for i in frames.rows]
-            return OtherImage(
-                lambda m, index: frames.inputs(m, index.tolist()),
-                torch.from_numpy(partners(scenes, seed)),
-            )
+            scenes = [self.cache.split(TEST).scenes[i] for i in self._test_rows]
+            return OtherImage(self._test_inputs, torch.from_numpy(partners(scenes, seed)))
         if name not in {v.name for v in MUTE_VALUES}:
             raise ConfigError(
                 f"there is no mute value {name!r}. Choose from: "
@@ -422,9 +446,15 @@ class CacheDataModule(pl.LightningDataModule):
 
     def _training_frames(self) -> CachedFrames:
         if self.train is None:
-            self._setup_fit()
+            self.setup("fit")
         assert self.train is not None
         return self.train
+
+    def _test_inputs(self, modality: str, positions: Tensor) -> Tensor:
+        if self.test is None:
+            self.setup("test")
+        assert self.test is not None
+        return self.test.inputs(modality, positions)
 
 
 def _whole_batch(batch: Any) -> Any:

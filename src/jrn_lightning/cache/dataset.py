@@ -1,4 +1,4 @@
-"""Frames of a cache as batches: native grids in, frame-sized inputs and ground truth out."""
+"""Frames of a cache as batches: native maps from the file, frame-sized ones on the device."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from torch.utils.data import Dataset
 
 from jrn_lightning.cache.grid import resample
 from jrn_lightning.cache.reader import CacheSplit
-from jrn_lightning.keys import Batch
+from jrn_lightning.keys import ALTERNATIVE, PREDICTION, TARGET, Batch
 from jrn_lightning.modalities import Modality
+
+#: ``id`` and ``index`` as in :class:`Batch`; under ``prediction``, ``target`` and ``alternative``
+#: maps as the cache has them: predictions on their own grid, labels as bytes
+NativeBatch = dict[str, Any]
 
 
 def nearest_rows(out_size: int, in_size: int) -> NDArray[np.int64]:
@@ -28,11 +32,12 @@ def nearest_rows(out_size: int, in_size: int) -> NDArray[np.int64]:
 
 
 class CachedFrames(Dataset[Batch]):
-    """Some frames of one split, whole batches at a time.
+    """Some frames of one split, whole batches at a time, in two stages.
 
-    A resident data set holds the native predictions and the ground truth, at the size in which
-    they are used, in memory (or on the device); otherwise each sample is read when it is asked
-    for.
+    A data loader collects native maps (:meth:`__getitems__`): small, and in memory or on the device
+    after :meth:`load` and :meth:`to`, else read when they are asked for. :meth:`prepare` makes a
+    :class:`Batch` of them wherever they are by then: inputs of the frame's size, ground truth in
+    the type that losses take. ``frames[i]`` does both.
 
     Args:
         split: of an open cache.
@@ -40,11 +45,10 @@ class CachedFrames(Dataset[Batch]):
         rows: positions in the split.
         frame: (H, W) of the inputs.
         target_size: (H', W') of the ground truth; None if it is not wanted.
-        resident: load everything now.
         untouched: also serve the prediction at the ground truth's size, straight from its own
             grid, under ``untouched``.
         alternative: also serve the alternative ground truths that the split has, under
-            ``alternative``; they are read when they are asked for.
+            ``alternative``.
         channels_last: serve the inputs in that memory format.
     """
 
@@ -56,7 +60,6 @@ class CachedFrames(Dataset[Batch]):
         frame: tuple[int, int],
         target_size: tuple[int, int] | None,
         *,
-        resident: bool = False,
         untouched: bool = False,
         alternative: bool = False,
         channels_last: bool = False,
@@ -69,130 +72,122 @@ class CachedFrames(Dataset[Batch]):
         self.untouched = untouched
         self.alternative = alternative
         self.channels_last = channels_last
-        self._cache_frame = split.cache.frame
-        self._predictions: dict[str, Tensor] = {}
-        self._targets: dict[str, Tensor] = {}
-        self._place = torch.arange(len(self.rows))  # where each frame is in what is resident
-        if resident:
-            every = range(len(self.rows))
-            self._predictions = {m: self._read_predictions(m, every) for m in modalities}
-            if target_size is not None:
-                self._targets = {m: self._read_targets(m, every) for m in modalities}
+        self._index = torch.from_numpy(self.rows)
+        self._maps: dict[str, dict[Any, Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    # -- where they are ------------------------------------------------------------------------
+
     @property
     def resident(self) -> bool:
         """Whether everything is in memory already."""
-        return bool(self._predictions)
+        return bool(self._maps)
+
+    @property
+    def device(self) -> torch.device:
+        """Where a data loader's batches are."""
+        return self._index.device
 
     @property
     def nbytes(self) -> int:
         """Memory that is or would be resident, in bytes."""
-        if self._predictions:
-            return sum(x.nbytes for x in (*self._predictions.values(), *self._targets.values()))
-        total = 0
-        for m, modality in self.modalities.items():
-            total += len(self) * int(np.prod(self.split.prediction_shape(m))) * 4
-            if self.target_size is not None:
-                total += len(self) * int(np.prod(self.target_size)) * modality.target_dtype.itemsize
-        return total
+        samples = sum(int(np.prod(self.split.prediction_shape(m))) * 4 for m in self.modalities)
+        if self.target_size is not None:
+            truths = [*self.modalities, *(m for m, _ in self._alternatives)]
+            pixels = int(np.prod(self.target_size))
+            samples += sum(pixels * self.modalities[m].target_dtype.itemsize for m in truths)
+        return len(self) * samples
+
+    def load(self) -> None:
+        """Read everything into memory, unless it is there."""
+        if not self.resident:
+            # float32 once here rather than at every step.
+            self._maps = self._read(range(len(self)), np.dtype(np.float32))
 
     def to(self, device: torch.device) -> None:
-        """Move what is resident to ``device``; batches then come from there."""
-        self._predictions = {m: x.to(device) for m, x in self._predictions.items()}
-        self._targets = {m: x.to(device) for m, x in self._targets.items()}
+        """Move what :meth:`load` has read; batches then come from there."""
+        self._index = self._index.to(device)
+        for part in self._maps.values():
+            for key, maps in part.items():  # one after the other: never all of them twice
+                part[key] = maps.to(device)
 
-    def select(self, positions: Sequence[int] | NDArray[Any]) -> CachedFrames:
-        """The same data set with only some of its frames.
-
-        What is resident is shared, not copied: leaving out a few frames takes no more memory, and
-        frees none either.
-        """
-        chosen = np.asarray(positions, np.int64)
-        part = CachedFrames(
-            self.split,
-            self.modalities,
-            self.rows[chosen],
-            self.frame,
-            self.target_size,
-            untouched=self.untouched,
-            alternative=self.alternative,
-            channels_last=self.channels_last,
-        )
-        part._predictions, part._targets = dict(self._predictions), dict(self._targets)
-        part._place = self._place[torch.from_numpy(chosen)]
-        return part
+    # -- batches -------------------------------------------------------------------------------
 
     def __getitem__(self, position: int) -> Batch:
-        """A batch of one."""
-        return self.__getitems__([position])
+        """A prepared batch of one."""
+        return self.batch([position])
 
-    def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """A collated batch; the data loader needs no collate function."""
-        rows = self.rows[np.asarray(positions, np.int64)]
-        native = {m: self._native(m, positions) for m in self.modalities}
-        batch: dict[str, Any] = {
-            "id": [self.split.ids[i] for i in rows],
-            "index": torch.from_numpy(rows),
+    def batch(self, positions: Sequence[int]) -> Batch:
+        """A prepared batch."""
+        return self.prepare(self.__getitems__(positions))
+
+    def __getitems__(self, positions: Sequence[int]) -> NativeBatch:
+        """A collated native batch; the data loader needs no collate function."""
+        if self.resident:
+            maps = {
+                part: {key: _taken(x, positions) for key, x in of.items()}
+                for part, of in self._maps.items()
+            }
+        else:
+            maps = self._read(positions)
+        ids = [self.split.ids[self.rows[i]] for i in positions]
+        return {"id": ids, "index": _taken(self._index, positions), **maps}
+
+    def prepare(self, batch: NativeBatch) -> Batch:
+        """The batch that networks and losses take, on the device of the native one."""
+        native = batch[PREDICTION]
+        whole: dict[str, Any] = {
+            "id": batch["id"],
+            "index": batch["index"],
             "input": {m: self._input(m, x) for m, x in native.items()},
         }
-        if self.target_size is not None:
-            targets = {m: self._target(m, positions) for m in self.modalities}
-            batch["target"] = targets
-            batch["valid"] = self._all_valid(targets)
+        if TARGET in batch:
+            targets = {m: self._typed(m, x) for m, x in batch[TARGET].items()}
+            whole["target"] = targets
+            whole["valid"] = self._valid(targets)
             if self.untouched:
+                assert self.target_size is not None
                 # Statistics take twice as long of maps in the other memory format.
                 same = self.target_size == tuple(self.frame) and not self.channels_last
-                batch["untouched"] = {
-                    m: batch["input"][m] if same else self._resampled(m, x, self.target_size)
+                whole["untouched"] = {
+                    m: whole["input"][m] if same else self._resampled(m, x, self.target_size)
                     for m, x in native.items()
                 }
-            if self.alternative:
-                batch["alternative"] = {
-                    (m, name): self._read_targets(m, positions, name).to(target.dtype)
-                    for m, target in targets.items()
-                    for name in self.split.truths.get(m, ())[1:]
-                }
-        return batch  # type: ignore[return-value]
+        if ALTERNATIVE in batch:
+            others = batch[ALTERNATIVE].items()
+            whole["alternative"] = {(m, name): self._typed(m, x) for (m, name), x in others}
+        return whole  # type: ignore[return-value]
 
-    def inputs(self, modality: str, positions: Sequence[int]) -> Tensor:
-        """One modality's inputs ``(B, C, H, W)`` at the frame size."""
-        return self._input(modality, self._native(modality, positions))
+    def inputs(self, modality: str, positions: Tensor) -> Tensor:
+        """One modality's inputs ``(B, C, H, W)`` at ``positions`` ``(B,)``, on their device.
 
-    def targets(self, modality: str, positions: Sequence[int]) -> Tensor:
-        """One modality's ground truth ``(B, H', W')``."""
-        return self._target(modality, positions)
+        Frames that lie there are found without waiting for the device to tell which.
+        """
+        if self.resident:
+            native = self._maps[PREDICTION][modality][positions.to(self.device)]
+        else:
+            native = self._predictions(modality, positions.tolist())
+        return self._input(modality, native.to(positions.device))
+
+    def target(self, modality: str, position: int) -> Tensor:
+        """One modality's ground truth of one frame: ``(1, H', W')``."""
+        if self.resident:
+            target = self._maps[TARGET][modality][position : position + 1]
+        else:
+            target = self._targets(modality, [position])
+        return self._typed(modality, target)
 
     def valid_pixels(self) -> NDArray[np.int64]:
         """Pixels of each frame where every modality has ground truth: ``(N,)``."""
         counts = [
-            int(self._all_valid({m: self._target(m, [i]) for m in self.modalities}).sum())
+            int(self._valid({m: self.target(m, i) for m in self.modalities}).sum())
             for i in range(len(self))
         ]
         return np.asarray(counts, np.int64)
 
-    # -- reading -------------------------------------------------------------------------------
-
-    def _native(self, modality: str, positions: Sequence[int]) -> Tensor:
-        if self._predictions:
-            maps = self._predictions[modality]
-            if len(positions) == 1:  # where it lies: resampling makes the copy
-                place = int(self._place[positions[0]])
-                return maps[place : place + 1]
-            return self._resident(maps, positions)
-        return self._read_predictions(modality, positions)
-
-    def _target(self, modality: str, positions: Sequence[int]) -> Tensor:
-        if self._targets:
-            x = self._resident(self._targets[modality], positions)
-        else:
-            x = self._read_targets(modality, positions)
-        return x.to(self.modalities[modality].batch_dtype)
-
-    def _resident(self, maps: Tensor, positions: Sequence[int]) -> Tensor:
-        return maps[self._place[torch.as_tensor(positions)].to(maps.device)]
+    # -- the second stage ----------------------------------------------------------------------
 
     def _input(self, modality: str, native: Tensor) -> Tensor:
         return self._resampled(modality, native, self.frame, self.channels_last)
@@ -201,22 +196,49 @@ class CachedFrames(Dataset[Batch]):
         self, modality: str, native: Tensor, size: tuple[int, int], channels_last: bool = False
     ) -> Tensor:
         grid = self.split.grid(modality)
-        return resample(native, grid, self._cache_frame, size, channels_last)
+        return resample(native, grid, self.split.target_size(), size, channels_last)
 
-    def _all_valid(self, targets: dict[str, Tensor]) -> Tensor:
+    def _typed(self, modality: str, target: Tensor) -> Tensor:
+        return target.to(self.modalities[modality].batch_dtype)
+
+    def _valid(self, targets: dict[str, Tensor]) -> Tensor:
         masks = (self.modalities[m].target_valid(t) for m, t in targets.items())
         return reduce(torch.logical_and, masks)
 
-    def _read_predictions(self, modality: str, positions: Sequence[int]) -> Tensor:
+    # -- the first stage -----------------------------------------------------------------------
+
+    @property
+    def _alternatives(self) -> list[tuple[str, str]]:
+        if not self.alternative:
+            return []
+        return [(m, name) for m in self.modalities for name in self.split.truths.get(m, ())[1:]]
+
+    def _read(
+        self, positions: Sequence[int], dtype: np.dtype[Any] | None = None
+    ) -> dict[str, dict[Any, Tensor]]:
+        """Native maps from the file; predictions in ``dtype``, or as they are stored."""
+        maps: dict[str, dict[Any, Tensor]] = {
+            PREDICTION: {m: self._predictions(m, positions, dtype) for m in self.modalities}
+        }
+        if self.target_size is not None:
+            maps[TARGET] = {m: self._targets(m, positions) for m in self.modalities}
+            if self.alternative:
+                others = self._alternatives
+                maps[ALTERNATIVE] = {(m, n): self._targets(m, positions, n) for m, n in others}
+        return maps
+
+    def _predictions(
+        self, modality: str, positions: Sequence[int], dtype: np.dtype[Any] | None = None
+    ) -> Tensor:
         # Frame by frame into its place: a list of them all, and its copy, would be the whole split
-        # again. float32 once here rather than at every step: half precision resamples slowly on
-        # a CPU.
-        maps = np.empty((len(positions), *self.split.prediction_shape(modality)), np.float32)
+        # again.
+        spec = self.split.spec(modality)
+        maps = np.empty((len(positions), *spec.shape), dtype or spec.dtype)
         for k, i in enumerate(positions):
             maps[k] = self.split.prediction(modality, int(self.rows[i]))
         return torch.from_numpy(maps)
 
-    def _read_targets(
+    def _targets(
         self, modality: str, positions: Sequence[int], alternative: str | None = None
     ) -> Tensor:
         assert self.target_size is not None
@@ -233,3 +255,9 @@ class CachedFrames(Dataset[Batch]):
                 target = self.split.alternative(modality, alternative, row)
             maps[k] = target if full else target[y[:, None], x]
         return torch.from_numpy(maps)
+
+
+def _taken(maps: Tensor, positions: Sequence[int]) -> Tensor:
+    """Some of the maps, copied, so that nothing done to a batch reaches what is resident."""
+    # Not by a tensor of positions: that would have to be sent to the device, and waited for.
+    return torch.stack([maps[i] for i in positions])
