@@ -26,18 +26,22 @@ def rows(options: Options) -> list[Row]:
     images = options.frames
     with tempfile.TemporaryDirectory() as folder:
         cache = write_cache(Path(folder) / "cache.h5", options.frame, train=3, test=images)
+
+        def test(strata: bool) -> None:
+            # A job's frames are read once.
+            data = CacheDataModule(cache, channels_last=options.channels_last)
+            evaluator = Evaluator(data.modalities, protocols, strata=strata)
+            last = options.channels_last
+            task = JointRefinement(
+                network(options), data.modalities, evaluator=evaluator, channels_last=last
+            )
+            trainer(options).test(task, datamodule=data, verbose=False)
+            data.cache.close()
+
         data = CacheDataModule(cache, channels_last=options.channels_last)
         data.setup("test")
         batch = next(iter(data.test_dataloader()))
-        task, with_strata = (
-            JointRefinement(
-                network(options),
-                data.modalities,
-                evaluator=Evaluator(data.modalities, protocols, strata=strata),
-                channels_last=options.channels_last,
-            )
-            for strata in (False, True)
-        )
+        data.cache.close()
         setups = 1 + len(data.modalities)
         bare, plain = bare_forward(options, batch), plain_forward(options, batch)
 
@@ -48,15 +52,14 @@ def rows(options: Options) -> list[Row]:
 
         times = interleave(
             {
-                PASS: lambda: trainer(options).test(task, datamodule=data, verbose=False),
-                STRATA: lambda: trainer(options).test(with_strata, datamodule=data, verbose=False),
+                PASS: lambda: test(strata=False),
+                STRATA: lambda: test(strata=True),
                 BARE: lambda: passes(bare),
                 PLAIN: lambda: passes(plain),
             },
             rounds=max(3, options.rounds // 2),
             device=options.device,
         )
-        data.cache.close()
     size = f"{options.frame[0]} × {options.frame[1]}"
     what = f"test pass over {images} images at {size}, {setups} setups, "
     what += f"protocols {', '.join(protocols)}"

@@ -19,6 +19,7 @@ from benchmarks.networks import CLIP_NORM, LEARNING_RATE, bare_step, network, pl
 from benchmarks.options import Options
 from benchmarks.timing import Row, Times, finish, pretty, ratio, seconds
 from jrn_lightning.cache.datamodule import CacheDataModule
+from jrn_lightning.training.job import make_trainer
 from jrn_lightning.training.task import JointRefinement
 
 LIGHTNING, BARE, PLAIN = "Lightning", "bare loop", "plain loop"
@@ -117,7 +118,6 @@ def steps(options: Options, frame: tuple[int, int], rounds: int) -> tuple[Times,
         data = CacheDataModule(cache, val_fraction=0, channels_last=options.channels_last)
         data.setup("fit")
         batch = next(iter(data.train_dataloader()))
-        data.train = None  # loaded again, to the device, when the trainer asks
         task = JointRefinement(
             network(options),
             data.modalities,
@@ -145,14 +145,13 @@ def steps(options: Options, frame: tuple[int, int], rounds: int) -> tuple[Times,
 
 
 def trainer(options: Options, **arguments: Any) -> pl.Trainer:
-    """A trainer on the device, silent, in the precision that the package would choose."""
-    return pl.Trainer(
-        accelerator="gpu" if options.device.type == "cuda" else "cpu",
+    """The trainer of a job on the device, silent."""
+    return make_trainer(
+        "gpu" if options.device.type == "cuda" else "cpu",
+        options.bfloat16,
         devices=1,
-        precision="bf16-mixed" if options.bfloat16 else "32-true",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
-        enable_model_summary=False,
         **arguments,
     )

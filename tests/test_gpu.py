@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from jrn_lightning.cache.datamodule import CacheDataModule
 from jrn_lightning.records import record
 from tests.jobs import job
 
@@ -27,17 +29,21 @@ def test_bfloat16_is_chosen_and_agrees_with_the_cpu(small_cache: Path, tmp_path:
             assert b["low"] - 1e-9 <= a["value"] <= b["high"] + 1e-9, (a, b)
 
 
-def test_frames_live_on_the_device(small_cache: Path) -> None:
-    import pytorch_lightning as pl
+@pytest.mark.parametrize("limit", [4.0, 1e-9])
+def test_frames_wait_on_the_device_or_in_page_locked_memory(
+    small_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float
+) -> None:
+    places = set()
+    transfer = CacheDataModule.transfer_batch_to_device
 
-    from jrn_lightning.cache.datamodule import CacheDataModule
+    def noted(self: CacheDataModule, batch: Any, device: torch.device, index: int) -> Any:
+        maps = [*batch["prediction"].values(), *batch["target"].values(), batch["index"]]
+        places.update("device" if x.is_cuda else f"pinned: {x.is_pinned()}" for x in maps)
+        return transfer(self, batch, device, index)
 
-    data = CacheDataModule(small_cache)
-    data.trainer = pl.Trainer(accelerator="gpu", devices=1, logger=False)
-    data.setup("fit")
-    batch = next(iter(data.train_dataloader()))
-    assert batch["input"]["depth"].is_cuda
-    assert batch["target"]["semantic"].is_cuda
+    monkeypatch.setattr(CacheDataModule, "transfer_batch_to_device", noted)
+    job(small_cache, tmp_path, EPOCHS, "trainer=gpu", f"data.memory_limit_gib={limit}")
+    assert places == {"device" if limit == 4 else "pinned: True"}
 
 
 def test_one_seed_gives_the_same_weights(small_cache: Path, tmp_path: Path) -> None:

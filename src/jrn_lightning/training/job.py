@@ -384,8 +384,6 @@ class _Job:
     def _trainer(self, accelerator: str, bfloat16: bool, logger: Any) -> pl.Trainer:
         cfg = self.cfg
         progress = cfg.trainer.progress and sys.stderr.isatty()
-        # Without it matrix products on a GPU are not repeatable; read when CUDA starts.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         callbacks: list[pl.Callback] = [
             ModelCheckpoint(
                 dirpath=self.folder / records.CHECKPOINT.parent,
@@ -396,22 +394,17 @@ class _Job:
         ]
         if progress:
             callbacks.append(TQDMProgressBar(refresh_rate=20))
-        return pl.Trainer(
-            accelerator=accelerator,
+        return make_trainer(
+            accelerator,
+            bfloat16,
             devices=cfg.trainer.devices,
             strategy=cfg.trainer.strategy,
-            precision="bf16-mixed" if bfloat16 else "32-true",
             max_epochs=cfg.trainer.max_epochs or cfg.recipe.epochs,
             gradient_clip_val=cfg.recipe.clip_norm,
             logger=logger,
             callbacks=callbacks,
             plugins=[AtomicCheckpoints(), *alone_here(cfg.trainer.devices, cfg.trainer.strategy)],
-            num_sanity_val_steps=0,
-            log_every_n_steps=50,
-            deterministic="warn",
-            use_distributed_sampler=False,  # the data module's samplers share by themselves
             enable_progress_bar=progress,
-            enable_model_summary=False,
             default_root_dir=self.folder,
         )
 
@@ -546,6 +539,32 @@ def alone_here(devices: int, strategy: str) -> list[LightningEnvironment]:
     return [LightningEnvironment()] if devices == 1 and strategy == "auto" else []
 
 
+def make_trainer(accelerator: str, bfloat16: bool, **arguments: Any) -> pl.Trainer:
+    """A trainer that gives the same weights each time, as jobs and benchmarks have it.
+
+    Args:
+        accelerator: ``cpu`` or ``gpu``.
+        bfloat16: train and test under bfloat16 autocast.
+        arguments: further ones of the trainer.
+    """
+    # Without it matrix products on a GPU are not repeatable; read when CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    trainer = pl.Trainer(
+        accelerator=accelerator,
+        precision="bf16-mixed" if bfloat16 else "32-true",
+        num_sanity_val_steps=0,
+        log_every_n_steps=50,
+        deterministic="warn",
+        use_distributed_sampler=False,  # the data module's samplers share by themselves
+        enable_model_summary=False,
+        **arguments,
+    )
+    # With deterministic algorithms PyTorch also fills every tensor that it allocates with NaN, to
+    # make reading uninitialised memory repeatable. Nothing here reads any.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return trainer
+
+
 def use_bfloat16(precision: str, accelerator: str) -> bool:
     """Whether to train and test under bfloat16 autocast.
 
@@ -630,4 +649,4 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-__all__ = ["run_job", "use_bfloat16"]
+__all__ = ["make_trainer", "run_job", "use_bfloat16"]
