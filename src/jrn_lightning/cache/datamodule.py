@@ -17,7 +17,7 @@ from pytorch_lightning.trainer.states import TrainerStatus
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from jrn_lightning.cache.dataset import CachedFrames
+from jrn_lightning.cache.dataset import CachedFrames, as_collected
 from jrn_lightning.cache.reader import CacheSplit, PredictionCache
 from jrn_lightning.errors import CacheError, ConfigError
 from jrn_lightning.keys import TEST, TRAIN, VAL, Batch
@@ -329,7 +329,7 @@ class CacheDataModule(pl.LightningDataModule):
 
     def _loader(self, frames: CachedFrames, sampler: Sampler[int], batch_size: int) -> Loader:
         workers = 0 if frames.resident else self.num_workers
-        collate: Callable[[Any], Any] = _whole_batch if self._at_work else frames.prepare
+        collate: Callable[[Any], Any] = as_collected if self._at_work else frames.prepare
         return DataLoader(
             frames,
             batch_size=batch_size,
@@ -455,8 +455,3 @@ class CacheDataModule(pl.LightningDataModule):
             self.setup("test")
         assert self.test is not None
         return self.test.inputs(modality, positions)
-
-
-def _whole_batch(batch: Any) -> Any:
-    """The data set collates by itself."""
-    return batch

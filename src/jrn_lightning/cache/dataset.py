@@ -261,3 +261,8 @@ def _taken(maps: Tensor, positions: Sequence[int]) -> Tensor:
     """Some of the maps, copied, so that nothing done to a batch reaches what is resident."""
     # Not by a tensor of positions: that would have to be sent to the device, and waited for.
     return torch.stack([maps[i] for i in positions])
+
+
+def as_collected(batch: NativeBatch) -> NativeBatch:
+    """The collate function of native batches, here so that a worker need not import Lightning."""
+    return batch
