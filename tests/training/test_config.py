@@ -122,6 +122,7 @@ def test_an_unknown_architecture_lists_the_known_ones() -> None:
         ("recipe.epochs=-1", "recipe.epochs is -1"),
         ("data.val_fraction=1.5", "data.val_fraction is 1.5"),
         ("data.frame=[240]", "data.frame is"),
+        ("data.frame=[50,64]", r"divisible by 8.*nearest that fits is \[48, 64\]"),
         ("evaluation.protocols=[eigen2]", "eigen_fergus"),
         ("data.cache=nowhere.h5", "no such file"),
         ("seed=-1", "seed is -1"),

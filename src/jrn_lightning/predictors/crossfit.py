@@ -474,6 +474,8 @@ def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
     with warnings.catch_warnings():
         # Frames are memory-mapped: worker processes would only copy them.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # One device needs no srun; Lightning says so wherever that is installed.
+        warnings.filterwarnings("ignore", "The `srun` command is available.*")
         # Lightning 2.6.6 uses a name that PyTorch 2.13 deprecates.
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated.*")
         trainer = pl.Trainer(

@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -98,7 +99,8 @@ class SweepCallback(Callback):
         from jrn_lightning.report.comparison import write_comparison
 
         try:
-            write_comparison(Path(config.output) / config.sweep)
+            # From where the command was given, also under hydra.job.chdir=true.
+            write_comparison(Path(to_absolute_path(config.output)) / config.sweep)
         except JRNError as error:
             # Where a job failed before it had a folder, its own error says why.
             log.info("no comparison: %s", error)
@@ -144,8 +146,7 @@ def _wandb(config: DictConfig) -> dict[str, Any] | None:
     """Settings of the report run; None where W&B is not asked for."""
     if config.logger.kind.name != "wandb":
         return None
-    values = configuration.plain(config.logger)
-    return {key: values[key] for key in ("project", "entity", "mode")}
+    return configuration.wandb_settings(config)
 
 
 def _refuse(message: str) -> None:

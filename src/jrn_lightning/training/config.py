@@ -6,6 +6,8 @@ anything runs. ``check`` refuses what a type cannot express.
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
@@ -142,8 +144,8 @@ class LoggerConfig:
     """Where losses and results go beside the job's folder."""
 
     kind: LoggerKind = MISSING
-    project: str = "jrn-lightning"
-    entity: str | None = None
+    project: str | None = None  # $WANDB_PROJECT, else jrn-lightning
+    entity: str | None = None  # $WANDB_ENTITY, else the key's own
     mode: WandbMode = MISSING
     examples: int = 4
 
@@ -243,6 +245,16 @@ def check_keys(arguments: Sequence[str]) -> None:
                 break
 
 
+def wandb_settings(cfg: DictConfig) -> dict[str, Any]:
+    """Project, entity and mode of W&B: the configuration's, else the environment's."""
+    values = plain(cfg.logger)
+    return {
+        "project": values["project"] or os.environ.get("WANDB_PROJECT") or "jrn-lightning",
+        "entity": values["entity"] or os.environ.get("WANDB_ENTITY") or None,
+        "mode": values["mode"],
+    }
+
+
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """A configuration as plain values, enumerations by name."""
     container = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
@@ -306,6 +318,13 @@ def check(cfg: DictConfig) -> None:
     frame = cfg.data.frame
     if frame is not None and len(frame) != 2:
         raise ConfigError(f"data.frame is {list(frame)}: give height and width, as [240,320].")
+    step = math.lcm(*(scale for scale in cfg.arch.get("scales") or () if scale > 0))
+    if frame is not None and any(side % step for side in frame):
+        raise ConfigError(
+            f"data.frame is {list(frame)}, but both sides must be divisible by {step}, for "
+            f"arch.scales={list(cfg.arch.scales)}. The nearest that fits is "
+            f"{[max(step, round(side / step) * step) for side in frame]}."
+        )
     protocols = cfg.evaluation.protocols
     if protocols is not None and (not protocols or set(protocols) - set(PROTOCOLS)):
         raise ConfigError(

@@ -21,6 +21,7 @@ import pytorch_lightning as pl
 import torch
 from filelock import Timeout
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import to_absolute_path
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
@@ -107,6 +108,9 @@ def _alone(folder: Path) -> Iterator[None]:
 def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     # A further process of a distributed strategy composes from the saved, untyped configuration.
     cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(configuration.Config), cfg))
+    if HydraConfig.initialized() and cfg.data.get("cache"):
+        # From where the command was given, also under hydra.job.chdir=true.
+        cfg.data.cache = to_absolute_path(cfg.data.cache)
     configuration.check(cfg)
     import_plugins([*cfg.data.plugins, *_module(cfg.arch.get(TARGET, DEFAULT))])
     accelerator = _accelerator(cfg.trainer.accelerator.name)
@@ -533,8 +537,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 def alone_here(devices: int, strategy: str) -> list[LightningEnvironment]:
     """For one device, an environment without a cluster.
 
-    Lightning would take the tasks of an interactive SLURM allocation for processes of its own, and
-    warn wherever ``srun`` is installed.
+    Lightning would take the tasks of an interactive SLURM allocation for processes of its own.
     """
     return [LightningEnvironment()] if devices == 1 and strategy == "auto" else []
 
@@ -640,6 +643,8 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
         # The checkpoint folder exists when a job is resumed.
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        # One device needs no srun; Lightning says so wherever that is installed.
+        warnings.filterwarnings("ignore", "The `srun` command is available.*")
         # A sweep's folder may be moved.
         warnings.filterwarnings("ignore", "The dirpath has changed from .*")
         # data.val_fraction=0 asks for no validation.

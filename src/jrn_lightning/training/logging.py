@@ -42,9 +42,7 @@ def wandb_logger(
         fingerprint=results["fingerprint"],
         config=configuration.plain(cfg),
         best=best,  # type: ignore[arg-type]
-        project=cfg.logger.project,
-        entity=cfg.logger.entity,
-        mode=cfg.logger.mode.name,
+        **configuration.wandb_settings(cfg),
     )
     return WandbLogger(experiment=run), lambda failed: finish(run, failed=failed)
 
