@@ -218,7 +218,7 @@ def test_training_frames_without_any_truth_in_common(small_cache: Path, tmp_path
 def test_losses_are_taken_at_the_networks_size_and_measures_at_the_truths(
     small_cache: Path,
 ) -> None:
-    data = made(small_cache, "fit", frame=[24, 32], output_scale=2, batch_size=3)
+    data = made(small_cache, "fit", frame=[24, 32], batch_size=3)
     assert data.loss_size == (12, 16)
     batch = next(iter(data.train_dataloader()))
     assert batch["input"]["semantic"].shape == (3, 5, 24, 32)

@@ -89,7 +89,7 @@ def test_gain_in_one_command(small_cache: Path, tmp_path: Path) -> None:
         (("arch=cat61",), "cat60"),
         (("recipe.epochs=x",), "recipe.epochs"),
         (("recipe=slow",), "paper"),
-        (("arch.fusion_chanels=30",), "Keys of arch: name, operation, fusion_channels"),
+        (("arch.fusion_chanels=30",), "Could not override 'arch.fusion_chanels'"),
         (("-m", "arch=cat1", "+foo=1,2"), "no key foo"),
     ],
 )

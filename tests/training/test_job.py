@@ -29,6 +29,7 @@ from jrn_lightning.evaluation import StatisticsTable, evaluate_inputs
 from jrn_lightning.importers.build import build
 from jrn_lightning.importers.labels import WANG5
 from jrn_lightning.importers.nyu import LabeledMat
+from jrn_lightning.networks import JRN
 from jrn_lightning.networks.checkpoint import load_network
 from jrn_lightning.predictors.refine import refine
 from jrn_lightning.records import record
@@ -381,15 +382,15 @@ def test_an_unexpected_error_leaves_its_traceback_in_the_folder(
 def test_dead_stems_reach_the_record(
     small_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = jobs.JRN.__init__
+    original = JRN.__init__
 
-    def killed(self: jobs.JRN, *args: object, **options: object) -> None:
+    def killed(self: JRN, *args: object, **options: object) -> None:
         original(self, *args, **options)  # type: ignore[arg-type]
         with torch.no_grad():
             for branch in self.branches.values():
                 branch.stem["depth"].bias.fill_(-1e6)
 
-    monkeypatch.setattr(jobs.JRN, "__init__", killed)
+    monkeypatch.setattr(JRN, "__init__", killed)
     results = job(small_cache, tmp_path, "recipe.epochs=1")
     assert any("stem depth at 1/2" in text for text in results["warnings"])
 
@@ -539,14 +540,14 @@ def test_one_modality_is_no_joint_refinement(small_cache: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("scales", ["[]", "[0,2]"])
 def test_scales_that_cannot_be_are_refused(small_cache: Path, tmp_path: Path, scales: str) -> None:
-    with pytest.raises(ConfigError, match=r"arch.scales is \[.*give numbers of at least 1"):
+    with pytest.raises(ConfigError, match=r"scales is \[.*give different positive divisors"):
         job(small_cache, tmp_path / "job", f"arch.scales={scales}")
 
 
 def test_a_mistake_in_a_single_job_is_all_that_is_said(small_cache: Path, tmp_path: Path) -> None:
     done = run(small_cache, tmp_path / "runs", "recipe.epochs=0")
     assert done.returncode == 2
-    assert done.stderr == "error: recipe.epochs is 0: give a number greater than 0.\n"
+    assert done.stderr == "error: recipe.epochs is 0: give a whole number of at least 1.\n"
     assert not done.stdout
     assert not (tmp_path / "runs").exists()
 

@@ -113,7 +113,8 @@ def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         cfg.data.cache = to_absolute_path(cfg.data.cache)
     configuration.check(cfg)
     import_plugins([*cfg.data.plugins, *_module(cfg.arch.get(TARGET, DEFAULT))])
-    accelerator = _accelerator(cfg.trainer.accelerator.name)
+    wanted = cfg.trainer.accelerator.name
+    accelerator = ("gpu" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
     bfloat16 = use_bfloat16(cfg.trainer.precision.name, accelerator)
     # As they are here: another device or precision gives other numbers.
     cfg.trainer.accelerator = accelerator
@@ -285,6 +286,11 @@ class _Job:
         """Train, test, summarise."""
         cfg = self.cfg
         accelerator = cfg.trainer.accelerator.name
+        if accelerator == "gpu" and not torch.cuda.is_available():
+            raise ConfigError(
+                "trainer=gpu (trainer.accelerator=gpu), but there is no CUDA device here. Use "
+                "trainer=auto or trainer=cpu."
+            )
         torch.set_num_threads(cfg.trainer.threads or _threads())
         bfloat16 = cfg.trainer.precision.name == "bfloat16"
         layout = cfg.trainer.memory_format.name
@@ -577,7 +583,8 @@ def use_bfloat16(precision: str, accelerator: str) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     if accelerator == "gpu":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        available = torch.cuda.is_available()
+        return available and bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
@@ -594,16 +601,6 @@ def _threads() -> int:
         beside = HydraConfig.get().launcher.get("n_jobs") or 1  # joblib's; -1 is one a processor
     here = processors()
     return max(1, here // (here if beside < 0 else beside))
-
-
-def _accelerator(wanted: str) -> str:
-    available = torch.cuda.is_available()
-    if wanted == "gpu" and not available:
-        raise ConfigError(
-            "trainer=gpu (trainer.accelerator='gpu'), but there is no CUDA device here. "
-            "Use trainer=auto or trainer=cpu."
-        )
-    return "gpu" if available and wanted in ("auto", "gpu") else "cpu"
 
 
 def _device_name(accelerator: str) -> str:
