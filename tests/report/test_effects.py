@@ -109,8 +109,6 @@ def test_strata_have_a_panel_an_effect_and_a_line_a_kind(findings: Findings) -> 
     assert len(labels) == 2 + kinds
     for axes in figure.axes:
         assert len(dots(axes)) == kinds * len(fakes.ARCHITECTURES)
-    only = draw.strata(findings.strata, *WAY, findings.summary.primary["depth"], of=["depth"])
-    assert len(only.axes[0].get_yticklabels()) == 1 + len(fakes.STRATA["depth"])
 
 
 def test_the_ladder_goes_from_truth_to_nothing(findings: Findings) -> None:

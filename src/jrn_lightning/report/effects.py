@@ -1,8 +1,9 @@
 """What a sweep has shown beyond its comparison, as functions from data frames to figures.
 
 Every function takes one frame of :class:`~jrn_lightning.analysis.findings.Findings`, which may hold
-several directions, and draws one of them. A dot is a mean over seeds and images, a bar through it
-its 95 % interval.
+several directions, and draws one of them: of ``source``, whose influence is measured, on
+``target``, which is predicted; ``column`` is the measure of ``target`` behind A and ω. A dot is a
+mean over seeds and images, a bar through it its 95 % interval.
 """
 
 from __future__ import annotations
@@ -56,12 +57,6 @@ def decomposition(effects: pd.DataFrame, source: str, target: str, column: Colum
     diamond marks their sum ω. On the right the gain alone, which is often too small to be seen
     beside ω, and hollow the improvement over the untouched input. Without controls there is only
     ω to show.
-
-    Args:
-        effects: the frame of that name.
-        source: modality whose influence is measured.
-        target: modality that is predicted.
-        column: the measure of ``target`` behind ω.
     """
     rows = effects[effects["target"] == target]
     ours = rows[(rows["source"] == source) | (rows["effect"] == IMPROVEMENT)]
@@ -122,14 +117,7 @@ def _gains(axes: Axes, archs: Sequence[str], values: dict[tuple[str, str], Value
 
 
 def mute_values(frame: pd.DataFrame, source: str, target: str, column: Column) -> Figure:
-    """ω of ``source`` on ``target`` with every mute value, side by side per architecture.
-
-    Args:
-        frame: the frame ``mute_values``.
-        source: modality whose influence is measured.
-        target: modality that is predicted.
-        column: the measure of ``target`` behind ω.
-    """
+    """ω of ``source`` on ``target`` with every mute value, side by side per architecture."""
     rows = _direction(frame, source, target)
     archs = list(looks(rows))
     names = list(dict.fromkeys(rows["mute_value"]))
@@ -153,23 +141,13 @@ def mute_values(frame: pd.DataFrame, source: str, target: str, column: Column) -
     return figure
 
 
-def strata(
-    frame: pd.DataFrame, source: str, target: str, column: Column, *, of: Sequence[str] = ()
-) -> Figure:
+def strata(frame: pd.DataFrame, source: str, target: str, column: Column) -> Figure:
     """Where ``source`` helps ``target``: effects of the pixels of one kind, a line per kind.
 
-    One panel per effect that the frame holds, gain first. Below each kind stands its share of the
+    One panel per effect that the frame holds, gain first. Beside each kind stands its share of the
     pixels.
-
-    Args:
-        frame: the frame of that name.
-        source: modality whose influence is measured.
-        target: modality that is predicted.
-        column: the measure of ``target`` behind ω.
-        of: modalities whose truths tell the kinds; by default all, in the frame's order.
     """
     rows = _direction(frame, source, target)
-    rows = rows[rows["of"].isin(of)] if of else rows
     shown = [e for e in (GAIN, OMEGA, IMPROVEMENT) if (rows["effect"] == e).any()]
     known = looks(rows)
     places, heads, y = {}, [], 0.0
@@ -212,15 +190,9 @@ def ladder(
 ) -> Figure:
     """Dose and response: A of ``target`` as ``source`` goes from its truth to nothing.
 
-    Where what lies below the prediction squeezes what lies above it, a second panel shows the
-    rungs from the truth to the prediction alone: how much there is to win.
-
-    Args:
-        frame: the frame of that name.
-        source: modality that is replaced.
-        target: modality that is predicted, ``source`` itself included.
-        column: the measure of ``target`` behind A.
-        untouched: A of the untouched input, drawn as a dashed line.
+    ``source`` may be ``target`` itself. Where what lies below the prediction squeezes what lies
+    above it, a second panel shows the rungs from the truth to the prediction alone: how much there
+    is to win. ``untouched`` is A of the untouched input, a dashed line.
     """
     rows = _direction(frame, source, target)
     known = looks(rows)
@@ -272,13 +244,8 @@ def envelope(
 ) -> Figure:
     """Figure 8: A against ω of many networks, and the upper concave envelope through them.
 
-    Args:
-        points: the frame of that name, a row per trained network.
-        curve: the frame ``envelope``; without rows of this direction only the points are drawn.
-        peaks: the frame of that name; the best ω and its interval stand at the lower edge.
-        source: modality whose influence is measured.
-        target: modality that is predicted.
-        column: the measure of ``target`` behind ω.
+    ``curve`` is the frame ``envelope``; without rows of this direction only the points are drawn.
+    Of ``peaks`` the best ω and its interval are marked.
     """
     dots, line = _direction(points, source, target), _direction(curve, source, target)
     figure, grid = canvas(_WIDTH, 4.4)
@@ -318,12 +285,7 @@ def matrix(differences: pd.DataFrame, effect: str, source: str, target: str) -> 
     """How probable it is that the architecture of the row is above that of the column.
 
     Below the probability stands the difference, bold where Holm's corrected p is below 0.05.
-
-    Args:
-        differences: the frame of that name.
-        effect: one of those of :mod:`~jrn_lightning.analysis.findings`.
-        source: "" for an effect that has none.
-        target: modality that is predicted.
+    ``source`` is "" for an ``effect`` that has none.
     """
     rows = _direction(differences, source, target)
     rows = rows[rows["effect"] == effect]

@@ -111,19 +111,17 @@ def influence_vs_performance(
     return figure
 
 
+def influence_figure(summary: Summary, source: str, target: str) -> Figure:
+    """:func:`influence_vs_performance` of a sweep."""
+    column, jobs, published = summary.primary[target], summary.jobs, summary.published
+    return influence_vs_performance(
+        summary.architectures, source, target, column, jobs=jobs, published=published
+    )
+
+
 def influence_figures(summary: Summary) -> dict[tuple[str, str], Figure]:
-    """:func:`influence_vs_performance` for each direction that was measured."""
-    return {
-        (source, target): influence_vs_performance(
-            summary.architectures,
-            source,
-            target,
-            summary.primary[target],
-            jobs=summary.jobs,
-            published=summary.published,
-        )
-        for source, target in summary.directions
-    }
+    """:func:`influence_figure` for each direction that was measured."""
+    return {way: influence_figure(summary, *way) for way in summary.directions}
 
 
 def input_performance(table: pd.DataFrame, column: Column) -> float | None:

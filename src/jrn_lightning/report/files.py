@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from jrn_lightning.analysis.summary import Summary
@@ -10,6 +12,29 @@ from jrn_lightning.files import replacing
 from jrn_lightning.report import tables
 
 CSV, MARKDOWN = "comparison.csv", "comparison.md"
+
+
+@contextlib.contextmanager
+def writing(folder: Path, what: str) -> Iterator[None]:
+    """Make ``folder``, and say what to do where ``what`` cannot be written to it.
+
+    Raises:
+        RecordError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise RecordError(
+            f"{folder}: {what} cannot be written ({error}). Free space, or choose another "
+            "folder with --out."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``path`` as a whole, or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write(summary: Summary, folder: Path) -> list[Path]:
@@ -27,30 +52,17 @@ def write(summary: Summary, folder: Path) -> list[Path]:
     Raises:
         RecordError: ``folder`` cannot be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return _write(summary, folder)
-    except OSError as error:
-        raise RecordError(
-            f"{folder}: the comparison cannot be written ({error}). Free space, or choose another "
-            "folder with --out."
-        ) from error
+    captions = {}
+    with writing(folder, "the comparison"):
+        if summary.directions:
+            # matplotlib takes a second to import, which a sweep without results need not spend.
+            from jrn_lightning.report.figures import influence_figures
 
-
-def _write(summary: Summary, folder: Path) -> list[Path]:
-    paths, captions = [], {}
-    if summary.directions:
-        # matplotlib takes a second to import, which a sweep without results need not spend.
-        from jrn_lightning.report.figures import influence_figures
-
-        for (source, target), figure in influence_figures(summary).items():
-            path = folder / f"influence_{source}_to_{target}.png"
-            with replacing(path) as temporary:
-                figure.savefig(temporary, format="png")
-            paths.append(path)
-            captions[f"Performance on {target} against the influence of {source}"] = path.name
-    for name, text in ((MARKDOWN, tables.markdown(summary, captions)), (CSV, tables.csv(summary))):
-        with replacing(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        paths.insert(0, folder / name)
-    return paths
+            for (source, target), figure in influence_figures(summary).items():
+                name = f"influence_{source}_to_{target}.png"
+                with replacing(folder / name) as temporary:
+                    figure.savefig(temporary, format="png")
+                captions[f"Performance on {target} against the influence of {source}"] = name
+        write_text(folder / MARKDOWN, tables.markdown(summary, captions))
+        write_text(folder / CSV, tables.csv(summary))
+    return [folder / name for name in (CSV, MARKDOWN, *captions.values())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ from jrn_lightning.analysis.findings import (
     Findings,
 )
 from jrn_lightning.analysis.summary import Column, Summary, short, value_of
-from jrn_lightning.errors import RecordError
-from jrn_lightning.files import replacing
+from jrn_lightning.report.files import write_text, writing
 from jrn_lightning.report.table import BEST, FAINT, GROUP, NOTHING, PUBLISHED, Cell, Row, Table
 
 FOLDER = "influence"
@@ -57,25 +56,16 @@ def terminal(findings: Findings) -> RenderableType:
     return Group(*parts)
 
 
-def write(findings: Findings, folder: Path, names: Iterable[str] = COLUMNS) -> list[Path]:
+def write(findings: Findings, folder: Path, names: Collection[str] = tuple(COLUMNS)) -> list[Path]:
     """The frames called ``names`` as CSV files in ``folder``; empty ones have a head alone.
 
     Raises:
         RecordError: ``folder`` cannot be written to.
     """
-    paths = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, "the findings"):
         for name in names:
-            paths.append(folder / f"{name}.csv")
-            with replacing(paths[-1]) as temporary:
-                getattr(findings, name).to_csv(temporary, index=False)
-    except OSError as error:
-        raise RecordError(
-            f"{folder}: the findings cannot be written ({error}). Free space, or choose another "
-            "folder with --out."
-        ) from error
-    return paths
+            write_text(folder / f"{name}.csv", getattr(findings, name).to_csv(index=False))
+    return [folder / f"{name}.csv" for name in names]
 
 
 def protocols(findings: Findings, arch: str = keys.UNTOUCHED) -> RenderableType:

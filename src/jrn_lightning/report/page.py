@@ -10,10 +10,10 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
@@ -21,23 +21,18 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from jrn_lightning import keys
-from jrn_lightning.analysis.findings import (
-    GAIN,
-    OMEGA,
-    PERFORMANCE,
-    Findings,
-)
+from jrn_lightning.analysis.findings import GAIN, OMEGA, PERFORMANCE, Findings
 from jrn_lightning.analysis.summary import Column
-from jrn_lightning.errors import RecordError
 from jrn_lightning.files import replacing
 from jrn_lightning.report import effects as draw
 from jrn_lightning.report import listing, tables
 from jrn_lightning.report.answer import NOTE
-from jrn_lightning.report.figures import influence_figures, input_performance
+from jrn_lightning.report.figures import influence_figure, input_performance
+from jrn_lightning.report.files import writing
 from jrn_lightning.report.gallery import Gallery
 from jrn_lightning.report.maps import Tile, data_uri, key, tiles, with_unit
 from jrn_lightning.report.style import MANY
-from jrn_lightning.report.table import NOTHING, Row, Table, signs
+from jrn_lightning.report.table import Row, Table, signs
 from jrn_lightning.report.vector import svg
 
 NAME = "report.html"
@@ -158,222 +153,194 @@ def _question(findings: Findings) -> str:
     )
 
 
-def sections(findings: Findings) -> Iterator[Section]:
-    """The chapters of figures, in their order; those without data say what would fill them."""
-    yield _influence(findings)
-    yield _gain(findings)
-    yield _mute_values(findings)
-    yield _curve(findings)
-    yield _strata(findings)
-    yield _ladder(findings)
-    yield _differences(findings)
-    yield Section(
-        "protocols",
-        "Which protocol a number comes from",
-        "Every measure under every crop, convention, ground truth and pooling, from the same "
-        "outputs.",
-        tables=tuple(_protocol_tables(findings)),
-        empty=_unless(findings.protocols, "python run.py -m … evaluation.grid=true"),
-    )
+@dataclass(frozen=True)
+class _Chapter:
+    """How a section is made.
+
+    Args:
+        id: of the section.
+        title: of the section.
+        intro: of the section.
+        command: what to run where there is nothing to show.
+        frame: name of the frame of the findings that it shows, which also begins the figures'
+            names; nothing for the comparison.
+        alt: how a figure is read aloud.
+        draw: the figure of one direction, of the findings, some rows of the frame, source, target
+            and the measure of the target.
+        tables: below the figures.
+    """
+
+    id: str
+    title: str
+    intro: str
+    command: str
+    frame: str = ""
+    alt: str = ""
+    draw: Callable[[Findings, pd.DataFrame, str, str, Column], Figure] | None = None
+    tables: Callable[[Findings], Iterator[Table]] = lambda _: iter(())
 
 
-def _influence(findings: Findings) -> Section:
-    def plots() -> Iterator[Plot]:
-        for (source, target), figure in influence_figures(findings.summary).items():
-            alt = f"Performance on {target} against the influence of {source}; see Table I"
-            yield Plot(f"influence/{source}->{target}", alt, figure)
-
-    return Section(
+_CHAPTERS = (
+    _Chapter(
         "influence",
         "Influence against performance",
         "Figure 7. To the right: more influence, to the top: better. Crosses are 95 % intervals "
         "of ω and of the improvement over the untouched input; small dots are single seeds, hollow "
         "points are published.",
-        plots,
-        empty="" if findings.summary.directions else "python run.py -m arch=cat60,sum60,cat1",
-    )
-
-
-def _gain(findings: Findings) -> Section:
-    controls = (
-        ""
-        if (findings.effects["effect"] == GAIN).any()
-        else " Networks trained without one modality tell the two apart: "
-        "python run.py -m experiment=gain …"
-    )
-    return Section(
+        "python run.py -m arch=cat60,sum60,cat10,cat5,cat1",
+        alt="Performance on {target} against the influence of {source}; see Table I",
+        draw=lambda f, _, source, target, __: influence_figure(f.summary, source, target),
+    ),
+    _Chapter(
         "gain",
         "Gain and breakage",
         "ω = gain + breakage. Gain is what the other modality really adds: the joint network "
         "against one that was trained without it. Breakage is what muting destroys in a network "
-        "that has never seen a muted input. p is corrected by Holm's method." + controls,
-        _each(
-            findings,
-            findings.effects,
-            "effects",
-            "ω of {source} on {target} per architecture, split into gain and breakage; the table "
-            "below has the numbers",
-            draw.decomposition,
-        ),
-        tuple(listing.effects(findings, p=True)),
-        empty=_unless(findings.effects, "python run.py -m experiment=gain …"),
-    )
-
-
-def _mute_values(findings: Findings) -> Section:
-    return Section(
+        "that has never seen a muted input. p is corrected by Holm's method.",
+        "python run.py -m experiment=gain …",
+        "effects",
+        "ω of {source} on {target} per architecture, split into gain and breakage; the table "
+        "below has the numbers",
+        lambda _, rows, *way: draw.decomposition(rows, *way),
+        lambda f: listing.effects(f, p=True),
+    ),
+    _Chapter(
         "mute-values",
         "What is put in place of a muted input",
         "ω depends on what a muted input is replaced with. Zeros are what no network has seen; the "
         "mean map and another image's map are closer to what it was trained on.",
-        _each(
-            findings,
-            findings.mute_values,
-            "mute_values",
-            "ω of {source} on {target} with every mute value, per architecture",
-            draw.mute_values,
-        ),
-        empty=_unless(findings.mute_values, "python run.py -m experiment=mute-values …"),
-    )
-
-
-def _curve(findings: Findings) -> Section:
-    def envelope(points: pd.DataFrame, source: str, target: str, column: Column) -> Figure:
-        return draw.envelope(points, findings.envelope, findings.peaks, source, target, column)
-
-    return Section(
+        "python run.py -m experiment=mute-values …",
+        "mute_values",
+        "ω of {source} on {target} with every mute value, per architecture",
+        lambda _, rows, *way: draw.mute_values(rows, *way),
+    ),
+    _Chapter(
         "curve",
         "Is there a best influence?",
         "Figure 8. Every point is a trained network: A of one half of the images, ω of the other, "
         "so that they share no sample. An interior maximum of the envelope would be an influence "
         "that serves best.",
-        _each(
-            findings,
-            findings.points,
-            "points",
-            "Performance on {target} against the influence of {source}, a point per network, with "
-            "their upper concave envelope",
-            envelope,
-        ),
-        tuple(_peaks_table(findings)),
-        empty=_unless(findings.points, "python run.py -m experiment=width-sweep …"),
-    )
-
-
-def _strata(findings: Findings) -> Section:
-    few, left_out = _few(findings.strata)
-    return Section(
+        "python run.py -m experiment=width-sweep …",
+        "points",
+        "Performance on {target} against the influence of {source}, a point per network, with "
+        "their upper concave envelope",
+        lambda f, rows, *way: draw.envelope(rows, f.envelope, f.peaks, *way),
+        lambda f: _peaks(f),
+    ),
+    _Chapter(
         "strata",
         "Where it helps",
         "The same effects of the pixels of one kind only: by class, by distance, at edges and away "
         "from them; a class of the predicted modality itself by its IoU of all pixels. "
-        "The number beside a kind is its share of the pixels." + left_out,
-        _each(
-            findings,
-            few,
-            "strata",
-            "Gain and ω of {source} on {target} by kind of pixel",
-            draw.strata,
-        ),
-        empty=_unless(findings.strata, "python run.py -m … evaluation.strata=true"),
-    )
-
-
-def _ladder(findings: Findings) -> Section:
-    few, left_out = _few(findings.ladder)
-
-    def ladder(rungs: pd.DataFrame, source: str, target: str, column: Column) -> Figure:
-        untouched = input_performance(findings.summary.architectures, column)
-        return draw.ladder(rungs, source, target, column, untouched=untouched)
-
-    return Section(
+        "The number beside a kind is its share of the pixels.",
+        "python run.py -m … evaluation.strata=true",
+        "strata",
+        "Gain and ω of {source} on {target} by kind of pixel",
+        lambda _, rows, *way: draw.strata(_few(rows), *way),
+    ),
+    _Chapter(
         "ladder",
         "Dose and response",
         "The other modality from its ground truth through the prediction, through predictions "
-        "blended with noise, to nothing: how much there is to win at all, and how fast it is lost."
-        + left_out,
-        _each(
-            findings,
-            few,
-            "ladder",
-            "Performance on {target} as {source} goes from its truth to nothing",
-            ladder,
+        "blended with noise, to nothing: how much there is to win at all, and how fast it is lost.",
+        "python run.py -m experiment=oracle-ladder …",
+        "ladder",
+        "Performance on {target} as {source} goes from its truth to nothing",
+        lambda f, rows, source, target, column: draw.ladder(
+            _few(rows),
+            source,
+            target,
+            column,
+            untouched=input_performance(f.summary.architectures, column),
         ),
-        empty=_unless(findings.ladder, "python run.py -m experiment=oracle-ladder …"),
-    )
-
-
-def _differences(findings: Findings) -> Section:
-    summary, known = findings.summary, findings.differences
-
-    def matrices() -> Iterator[Plot]:
-        groups = known[["effect", "source", "target"]].drop_duplicates()
-        for effect, source, target in groups.sort_values("effect", key=_place).to_numpy():
-            alt = f"Probability that one architecture is above another in {effect} on {target}"
-            figure = draw.matrix(known, effect, source, target)
-            yield Plot(f"differences/{effect}/{source}->{target}", alt, figure)
-
-    return Section(
+    ),
+    _Chapter(
         "differences",
         "Which architectures can be told apart",
         "How probable it is that the architecture of the row is above that of the column, and "
-        "below it by how much; bold where p is below 0.05 after Holm's correction."
-        + (" With one seed each, this holds for these networks only." if summary.one_seed else ""),
-        matrices if summary.architectures["arch"].nunique() <= MANY + 1 else lambda: iter(()),
-        tuple(listing.differences(findings)),
-        empty=_unless(known, "python run.py -m arch=cat60,sum60 seed=0,1,2 …"),
-    )
+        "below it by how much; bold where p is below 0.05 after Holm's correction.",
+        "python run.py -m arch=cat60,sum60 seed=0,1,2 …",
+        "differences",
+        tables=listing.differences,
+    ),
+    _Chapter(
+        "protocols",
+        "Which protocol a number comes from",
+        "Every measure under every crop, convention, ground truth and pooling, from the same "
+        "outputs.",
+        "python run.py -m … evaluation.grid=true",
+        "protocols",
+        tables=lambda f: (
+            table
+            for arch in dict.fromkeys(f.protocols["arch"])
+            for table in listing.protocol_tables(f, str(arch))
+        ),
+    ),
+)
 
 
-def _each(
-    findings: Findings,
-    frame: pd.DataFrame,
-    name: str,
-    alt: str,
-    make: Callable[[pd.DataFrame, str, str, Column], Figure],
-) -> Callable[[], Iterator[Plot]]:
-    """A figure for each direction that ``frame`` has rows of."""
-
-    def plots() -> Iterator[Plot]:
-        primary = findings.summary.primary
-        known = set(zip(frame["source"], frame["target"], strict=True))
-        for source, target in product(primary, primary):
-            if (source, target) in known:
-                words = alt.format(source=source, target=target)
-                figure = make(frame, source, target, primary[target])
-                yield Plot(f"{name}/{source}->{target}", words, figure)
-
-    return plots
+def sections(findings: Findings) -> Iterator[Section]:
+    """The chapters of figures, in their order; those without data say what would fill them."""
+    for chapter in _CHAPTERS:
+        frame = getattr(findings, chapter.frame) if chapter.frame else findings.summary.directions
+        yield Section(
+            chapter.id,
+            chapter.title,
+            chapter.intro + _further(findings, chapter.id),
+            partial(_matrices if chapter.id == "differences" else _plots, findings, chapter),
+            tuple(chapter.tables(findings)),
+            empty="" if len(frame) else chapter.command,
+        )
 
 
-def write_figures(findings: Findings, folder: Path) -> list[Path]:
-    """Every figure of the page as a PNG file of its own in ``folder``, which is there.
-
-    Raises:
-        RecordError: ``folder`` cannot be written to.
-    """
-    paths = []
-    try:
-        for section in sections(findings):
-            for plot in section.plots():
-                name = plot.name.replace("/->", "_").replace("/", "_").replace("->", "_to_")
-                paths.append(folder / f"{name}.png")
-                with replacing(paths[-1]) as temporary:
-                    plot.figure.savefig(temporary, format="png")
-    except OSError as error:
-        raise RecordError(
-            f"{folder}: the figures cannot be written ({error}). Free space, or choose another "
-            "folder with --out."
-        ) from error
-    return paths
+def _further(findings: Findings, chapter: str) -> str:
+    """What else a chapter's introduction has to say about this sweep."""
+    if chapter == "gain" and not (findings.effects["effect"] == GAIN).any():
+        return (
+            " Networks trained without one modality tell the two apart: "
+            "python run.py -m experiment=gain …"
+        )
+    if chapter == "differences" and findings.summary.one_seed:
+        return " With one seed each, this holds for these networks only."
+    if chapter in ("strata", "ladder"):
+        count = getattr(findings, chapter)["arch"].nunique()
+        if count > MANY:
+            return f" The first {MANY} of {count} architectures are drawn."
+    return ""
 
 
-# -- tables ------------------------------------------------------------------------------------
+def _plots(findings: Findings, chapter: _Chapter) -> Iterator[Plot]:
+    """A figure for each direction that the chapter's frame has rows of."""
+    if chapter.draw is None:
+        return
+    primary = findings.summary.primary
+    rows = getattr(findings, chapter.frame) if chapter.frame else pd.DataFrame()
+    known = set(findings.summary.directions)
+    if chapter.frame:
+        known = set(zip(rows["source"], rows["target"], strict=True))
+    for way in product(primary, primary):
+        if way in known:
+            figure = chapter.draw(findings, rows, *way, primary[way[1]])
+            alt = chapter.alt.format(source=way[0], target=way[1])
+            yield Plot(f"{chapter.frame or chapter.id}/{way[0]}->{way[1]}", alt, figure)
 
 
-def _peaks_table(findings: Findings) -> Iterator[Table]:
+def _matrices(findings: Findings, _: _Chapter) -> Iterator[Plot]:
+    """A matrix for each effect and direction, performance first, unless there are too many."""
+    order = {PERFORMANCE: 0, OMEGA: 1, GAIN: 2}
+    known = findings.differences
+    groups = known[["effect", "source", "target"]].drop_duplicates().to_numpy().tolist()
+    if findings.summary.architectures["arch"].nunique() > MANY + 1:
+        return
+    for effect, source, target in sorted(groups, key=lambda group: order.get(group[0], 3)):
+        alt = f"Probability that one architecture is above another in {effect} on {target}"
+        figure = draw.matrix(known, effect, source, target)
+        yield Plot(f"differences/{effect}/{source}->{target}", alt, figure)
+
+
+def _peaks(findings: Findings) -> Iterator[Table]:
     rows = [
-        Row([f"{r['source']} → {r['target']}", _count(r["points"]), str(r["verdict"])])
+        Row([f"{r['source']} → {r['target']}", f"{r['points']:.0f}", str(r["verdict"])])
         for _, r in findings.peaks.iterrows()
     ]
     if rows:
@@ -381,31 +348,22 @@ def _peaks_table(findings: Findings) -> Iterator[Table]:
         yield Table("The best influence", heads, rows)
 
 
-def _protocol_tables(findings: Findings) -> Iterator[Table]:
-    for arch in dict.fromkeys(findings.protocols["arch"]):
-        yield from listing.protocol_tables(findings, str(arch))
+def _few(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with no more architectures than can be told apart."""
+    return frame[frame["arch"].isin(list(dict.fromkeys(frame["arch"]))[:MANY])]
 
 
-# -- parts -------------------------------------------------------------------------------------
+def write_figures(findings: Findings, folder: Path) -> list[Path]:
+    """Every figure of the page as a PNG file of its own in ``folder``.
 
-
-def _place(effects: pd.Series) -> pd.Series:
-    """Performance first, then what explains it."""
-    return effects.map({PERFORMANCE: 0, OMEGA: 1, GAIN: 2}).fillna(3)
-
-
-def _few(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """``frame`` with no more architectures than can be told apart, and what that leaves out."""
-    archs = list(dict.fromkeys(frame["arch"]))
-    if len(archs) <= MANY:
-        return frame, ""
-    said = f" The first {MANY} of {len(archs)} architectures are drawn."
-    return frame[frame["arch"].isin(archs[:MANY])], said
-
-
-def _unless(frame: pd.DataFrame, command: str) -> str:
-    return "" if len(frame) else command
-
-
-def _count(value: Any) -> str:
-    return NOTHING if pd.isna(value) else str(int(value))
+    Raises:
+        RecordError: ``folder`` cannot be written to.
+    """
+    paths = []
+    with writing(folder, "the figures"):
+        for plot in (plot for section in sections(findings) for plot in section.plots()):
+            name = plot.name.replace("/->", "_").replace("/", "_").replace("->", "_to_")
+            paths.append(folder / f"{name}.png")
+            with replacing(paths[-1]) as temporary:
+                plot.figure.savefig(temporary, format="png")
+    return paths

@@ -10,9 +10,8 @@ from typing import Any
 from jrn_lightning import keys
 from jrn_lightning.analysis.collect import Comparison
 from jrn_lightning.analysis.findings import Findings
-from jrn_lightning.errors import RecordError
-from jrn_lightning.files import replacing
 from jrn_lightning.report.examples import gallery
+from jrn_lightning.report.files import write_text, writing
 from jrn_lightning.report.gallery import picks
 from jrn_lightning.report.page import NAME, page
 
@@ -58,16 +57,9 @@ def write_page(
             provenance=provenance(comparison, findings),
             advance=advance,
         )
-    path = folder / NAME
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RecordError(
-            f"{path} cannot be written ({error}). Free space, or choose another folder with --out."
-        ) from error
-    return path
+    with writing(folder, NAME):
+        write_text(folder / NAME, text)
+    return folder / NAME
 
 
 def provenance(comparison: Comparison, findings: Findings) -> list[tuple[str, str]]:
@@ -110,6 +102,3 @@ def provenance(comparison: Comparison, findings: Findings) -> list[tuple[str, st
         ),
     ]
     return [(label, text) for label, text in rows if text]
-
-
-__all__ = ["provenance", "write_page"]

@@ -29,8 +29,9 @@ from wandb.sdk.lib import wbauth
 
 from jrn_lightning import keys
 from jrn_lightning.analysis.findings import BREAKAGE, GAIN, Findings
-from jrn_lightning.analysis.summary import Summary, columns_of, improvement, omega, value_of
+from jrn_lightning.analysis.summary import Summary, columns_of, improvement
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.report import tables
 from jrn_lightning.report.answer import answer
 from jrn_lightning.report.figures import influence_figures
 
@@ -293,28 +294,19 @@ def comparison_frame(summary: Summary) -> pd.DataFrame:
     ``<modality>_<measure>``, ``A_<modality>``, ``improvement_<modality>`` and
     ``omega_<source>_to_<target>``, with ``_low`` and ``_high`` where there is an interval.
     """
-    parts = []
-    for kind, table in (("measured", summary.architectures), ("published", summary.published)):
-        for _, row in table.iterrows():
-            untouched = kind == "measured" and row["arch"] == keys.UNTOUCHED
-            flat: dict[str, Any] = {
-                "kind": "input" if untouched else kind,
-                "architecture": row["arch"],
-            }
-            for key in ("computation", "operation", "source"):
-                flat[key] = row.get(key)
-            for key in ("fusion_channels", "seeds", "planned"):
-                flat[key] = value_of(row, key).value
-            for column in (c for columns in summary.columns.values() for c in columns):
-                _spread(flat, f"{column.modality}_{column.measure}", row, column.key)
-            for modality, column in summary.primary.items():
-                value = value_of(row, column.key).value
-                flat[f"A_{modality}"] = column.performance(value)
-                _spread(flat, f"improvement_{modality}", row, improvement(column))
-            for source, target in summary.directions:
-                _spread(flat, f"omega_{source}_to_{target}", row, omega(source, target))
-            parts.append(flat)
-    return pd.DataFrame(parts)
+    table = tables.frame(summary).rename(columns={"arch": "architecture"})
+    table = table[table["kind"] != "job"].replace({"kind": {"mean": "measured"}})
+    words = ["kind", "architecture", "computation", "operation", "source"]
+    numbers = table.drop(columns=[*words, "status", "seed"], errors="ignore").apply(pd.to_numeric)
+    for modality, column in summary.primary.items():
+        numbers[f"A_{modality}"] = column.performance(numbers[column.key])
+
+    def plain(name: str) -> str:
+        for modality, column in summary.primary.items():
+            name = name.replace(improvement(column), f"improvement_{modality}")
+        return name.replace("/", "_").replace("->", "_to_")
+
+    return table.reindex(columns=words).join(numbers.rename(columns=plain))
 
 
 def decomposition(findings: Findings) -> dict[str, float]:
@@ -443,11 +435,6 @@ def _with_interval(summary: dict[str, Any], name: str, row: Mapping[str, Any]) -
     summary[name] = row["value"]
     for end in ("low", "high"):
         summary[f"{name}_{end}"] = row.get(end)
-
-
-def _spread(flat: dict[str, Any], name: str, row: pd.Series, key: str) -> None:
-    value = value_of(row, key)
-    flat |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
 
 
 def _jobs(summary: Summary) -> pd.DataFrame:
