@@ -101,6 +101,17 @@ def test_a_row_for_each_modality_of_each_frame() -> None:
     assert len(pictures(figure)) == 2 * (1 + 2 * 4)
 
 
+def test_a_long_note_stays_in_the_picture() -> None:
+    note = "largest gain of depth on semantic of 654 frames: +4.00"
+    figure = panel([frame(note=note), frame()], MODALITIES)
+    figure.draw_without_rendering()
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert min(box.x0, box.y0) >= 0, text
+        assert box.x1 <= figure.bbox.x1, text
+        assert box.y1 <= figure.bbox.y1, text
+
+
 def test_modalities_side_by_side() -> None:
     figure = panel([frame(), frame()], MODALITIES, wide=True, title="a.h5", subtitle="from x")
     said = words(figure)

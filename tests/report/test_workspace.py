@@ -148,20 +148,6 @@ def test_bars_stand_for_architectures(summary: Summary) -> None:
     ]
 
 
-def test_training_is_drawn_over_steps(summary: Summary) -> None:
-    lines = panels(specification(summary))["Training"]
-    assert set(kinds(lines)) == {"Run History Line Plot"}
-    assert {line["config"]["xAxis"] for line in lines} == {"trainer/global_step"}
-    shown = [name for line in lines for name in line["config"]["metrics"]]
-    for name in ("train/loss", "val/loss_depth", "val/joint/mean_iou", "val/dead_channels"):
-        assert name in shown
-
-
-def test_examples_are_pictures(summary: Summary) -> None:
-    (panel,) = panels(specification(summary))["Examples"]
-    assert (panel["viewType"], panel["config"]["mediaKeys"]) == ("Media Browser", ["examples"])
-
-
 def test_the_runs_are_those_of_the_sweep_by_architecture(summary: Summary) -> None:
     found = specification(summary)
     (runs,) = found["runSets"]

@@ -75,20 +75,18 @@ def protocols(findings: Findings, arch: str = keys.UNTOUCHED) -> RenderableType:
         findings: with the frame of protocols.
         arch: whose values.
     """
-    tables = protocol_tables(findings, arch, lambda column: column.in_table)
+    tables = protocol_tables(findings, arch, brief=True)
     return Group(*tables, *(Text(problem, style="red") for problem in findings.problems))
 
 
-def protocol_tables(
-    findings: Findings, arch: str, show: Callable[[Column], bool] = lambda _: True
-) -> Iterator[Table]:
+def protocol_tables(findings: Findings, arch: str, *, brief: bool = False) -> Iterator[Table]:
     """For each modality the measures under every protocol, a row each.
 
     Args:
         findings: with the frame of protocols.
         arch: whose values; the untouched input's are set beside the published ones, and the
             nearest to each is marked.
-        show: which measures.
+        brief: for 80 columns: the measures of Table I alone, with broken heads.
     """
     of_arch = findings.protocols[findings.protocols["arch"] == arch]
     for modality, columns in findings.summary.columns.items():
@@ -97,7 +95,7 @@ def protocol_tables(
             continue
         where = ["crop", "convention", "truth", "pooling"]
         values = rows.pivot_table("value", where, "measure", sort=False, dropna=False)
-        shown = [c for c in columns if show(c) and c.measure in values]
+        shown = [c for c in columns if c.measure in values and (c.in_table or not brief)]
         printed = published_input(findings.summary, shown) if arch == keys.UNTOUCHED else {}
         best = {m: (values[m] - value).abs().idxmin() for m, value in printed.items()}
 
@@ -118,7 +116,7 @@ def protocol_tables(
                 _number(c, printed[c.measure]) if c.measure in printed else "" for c in shown
             ]
             found.append(Row(["published", "", "", *numbers], PUBLISHED))
-        heads = ["\n".join([*_broken(c.label), c.header[1]]) for c in shown]
+        heads = ["\n".join([*_broken(c.label), c.header[1]] if brief else c.header) for c in shown]
         notes = [_nearest(values, shown, printed, best)] if best else []
         yield Table(f"{modality}, {arch}", [*where[1:], *heads], found, len(where) - 1, notes)
 
