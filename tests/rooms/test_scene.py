@@ -21,7 +21,7 @@ def ahead(pitch: float = 0.0, roll: float = 0.0, yaw: float = 0.0) -> Camera:
 
 def slab(name: str, size: tuple[float, float, float], at: tuple[float, float, float]) -> Item:
     item = Item(name)
-    item.box(name, size, at, GREY)
+    item.box(size, at, GREY)
     return item
 
 
@@ -89,7 +89,7 @@ def test_positive_roll_lowers_the_right_of_a_level_line() -> None:
 
 def test_a_tilted_and_placed_part_is_where_its_matrices_say() -> None:
     item = Item("box")
-    item.add("box", "box", (0.4, 0.2, 0.6), (0.3, 0.0, 0.1), GREY, tilt(0.5, (1, 0, 0)))
+    item.add("box", (0.4, 0.2, 0.6), (0.3, 0.0, 0.1), GREY, tilt(0.5, (1, 0, 0)))
     item.place((2.0, 1.0, 0.0), yaw=np.pi / 2)
     bounds = Scene([item], label_of).bounds_of_items()[0]
     # By hand: y and z of the tilted box, then x -> y and y -> -x.

@@ -21,14 +21,14 @@ def facing_a_wall(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exact depth, where there is no reading, and which item is seen."""
     wall = Item("wall")
-    wall.box("wall", (1, 60, 60), (distance + 0.5, 0, -30), GREY)
+    wall.box((1, 60, 60), (distance + 0.5, 0, -30), GREY)
     items = [wall]
     if post:
         items.append(Item("post"))
-        items[-1].box("box", (0.1, 0.2, 60), (1.0, 0, -30), GREY)
+        items[-1].box((0.1, 0.2, 60), (1.0, 0, -30), GREY, "box")
     if pane:
         items.append(Item("pane"))
-        items[-1].box("window", (0.02, 1, 1), (distance - 0.05, 0, 0.8), PANE)
+        items[-1].box((0.02, 1, 1), (distance - 0.05, 0, 0.8), PANE, "window")
     scene = Scene(items, label_of)
     camera = Camera.looking(np.array([0, 0, 1.3]), 0.0, 0.0, 0.0, np.radians(58))
     rays = camera.rays(*SIZE)
@@ -77,7 +77,7 @@ def test_panes_give_no_reading() -> None:
 
 def test_a_grazing_surface_is_lost() -> None:
     floor = Item("floor")
-    floor.box("floor", (200, 200, 1), (0, 0, -1), GREY)
+    floor.box((200, 200, 1), (0, 0, -1), GREY)
     scene = Scene([floor], label_of)
     camera = Camera.looking(np.array([0, 0, 0.45]), 0.0, 0.0, 0.0, np.radians(58))
     rays = camera.rays(*SIZE)[SIZE[1] * 26 :]  # rays below the horizon

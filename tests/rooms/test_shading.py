@@ -18,10 +18,10 @@ SIZE = (48, 64)
 def looking_down(light: Light, *, plate: bool = False) -> np.ndarray:
     """The floor from 2 m above, x to the right: light of a room without ambient light, (H, W)."""
     items = [Item("floor")]
-    items[0].box("floor", (20, 20, 1), (0, 0, -1), GREY)
+    items[0].box((20, 20, 1), (0, 0, -1), GREY, "floor")
     if plate:
         items.append(Item("box"))
-        items[1].box("box", (0.5, 0.5, 0.01), (1.5, 0, 1.0), GREY)
+        items[1].box((0.5, 0.5, 0.01), (1.5, 0, 1.0), GREY, "box")
     room = Room("test", (20, 20, 3), items, [light], ambient=0.0)
     scene = Scene(items, label_of)
     axes = np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])

@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jrn_lightning.rooms.layout import Room
-from jrn_lightning.rooms.materials import Float
+from jrn_lightning.rooms.materials import Float, Random
 from jrn_lightning.rooms.scene import Scene
-
-Random = np.random.Generator
 
 _CANDIDATES: Final = 60
 _LOOK: Final = (18, 24)  # pixels of a candidate's view
@@ -88,7 +86,7 @@ def choose_views(scene: Scene, room: Room, rng: Random, count: int) -> list[Came
         [k for k, item in enumerate(room.items) if item.rest != "structure" or item.kind == "pier"]
     ]
     cameras: list[Camera] = []
-    scores: list[float] = []
+    scores = []
     margin = _CLEARANCE
     while len(cameras) < max(_CANDIDATES, 3 * count):
         for _ in range(1000):
@@ -99,18 +97,18 @@ def choose_views(scene: Scene, room: Room, rng: Random, count: int) -> list[Came
             margin /= 2  # a crowded room
             continue
         cameras.append(camera)
-        scores.append(_score(scene, room, camera) + float(rng.uniform(0, 0.35)))
-    chosen: list[int] = []
+        scores.append(_score(scene, room, camera) + rng.uniform(0, 0.35))
+    ways = np.array([camera.axes[2] for camera in cameras])
+    places = np.array([camera.at for camera in cameras])
+    chosen = []
     left = np.array(scores)
     for _ in range(count):
         best = int(left.argmax())
-        chosen.append(best)
-        for k, other in enumerate(cameras):
-            same_way = max(0.0, float(other.axes[2] @ cameras[best].axes[2]) - 0.3)
-            near = float(np.exp(-np.linalg.norm(other.at - cameras[best].at)))
-            left[k] -= same_way * (0.4 + near)
+        chosen.append(cameras[best])
+        same_way = np.maximum(ways @ ways[best] - 0.3, 0)
+        left -= same_way * (0.4 + np.exp(-np.linalg.norm(places - places[best], axis=1)))
         left[best] = -np.inf
-    return [cameras[k] for k in chosen]
+    return chosen
 
 
 def _candidate(room: Room, rng: Random) -> Camera:
@@ -121,9 +119,7 @@ def _candidate(room: Room, rng: Random) -> Camera:
     yaw = float(np.arctan2(toward[1], toward[0]) + rng.normal(0, 0.3))
     pitch = np.radians(rng.triangular(-4, 1, 25))
     roll = np.radians(np.clip(rng.normal(0, 1.8), -5, 5))
-    return Camera.looking(
-        at, yaw, float(pitch), float(roll), float(np.radians(rng.uniform(57, 60)))
-    )
+    return Camera.looking(at, yaw, pitch, roll, np.radians(rng.uniform(57, 60)))
 
 
 def _is_clear(at: NDArray[np.float64], bounds: NDArray[np.float64], margin: float) -> bool:
@@ -133,13 +129,12 @@ def _is_clear(at: NDArray[np.float64], bounds: NDArray[np.float64], margin: floa
 
 def _score(scene: Scene, room: Room, camera: Camera) -> float:
     rays = camera.rays(*_LOOK)
-    hits = scene.first(np.broadcast_to(camera.at, rays.shape), rays)
+    hits = scene.first(camera.at, rays)
     depth = hits.distance
     part = scene.part[hits.face]
-    item = scene.item[part]
     shares = np.bincount(scene.label[part], minlength=256)[:5] / len(part)
     unlike = float(_WEIGHTS @ np.abs(shares - _SHARES))
-    per_item = np.bincount(item, minlength=len(room.items))
+    per_item = np.bincount(scene.item[part], minlength=len(room.items))
     things = np.array([thing.rest != "structure" for thing in room.items])
     seen = float((per_item[things] > 1).sum())
     largest = float(per_item.max()) / len(part)
@@ -147,5 +142,4 @@ def _score(scene: Scene, room: Room, camera: Camera) -> float:
     score -= 2.0 * max(0.0, largest - 0.4)
     score -= 20.0 * float((depth < _NEAREST).mean())
     score -= 6.0 * float((depth < _CLOSE).mean())
-    median = float(np.median(depth))
-    return score - 1.5 * max(0.0, 1.7 - median)
+    return score - 1.5 * max(0.0, 1.7 - float(np.median(depth)))

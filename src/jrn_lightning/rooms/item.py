@@ -79,6 +79,7 @@ class Item:
         parts: its solids.
         tops: where things may stand on it.
         pose: ``(4, 4)`` from its frame into the room's.
+        name: raw NYU class of its parts, but for those that have their own; else its kind.
     """
 
     kind: str
@@ -86,42 +87,46 @@ class Item:
     parts: list[Part] = field(default_factory=list)
     tops: list[Top] = field(default_factory=list)
     pose: Matrix = field(default_factory=lambda: np.eye(4))
+    name: str | None = None
     _bounds: tuple[int, Matrix] | None = field(default=None, repr=False)
 
     def add(
         self,
-        name: str,
-        shape_name: str,
+        form: str,
         size: Vector,
         at: Vector,
         material: Material,
         turn: Matrix | None = None,
-    ) -> None:
-        """Add a solid.
+        name: str | None = None,
+    ) -> Item:
+        """Add a solid; gives back the thing itself.
 
         Args:
-            name: raw NYU class.
-            shape_name: see :func:`shapes.shape`.
+            form: see :func:`shapes.shape`.
             size: width, depth and height.
             at: the middle of its foot.
             material: its surface.
             turn: ``(4, 4)`` rotation about that point.
+            name: raw NYU class; the thing's where None.
         """
+        if name is None:
+            name = self.name or self.kind
         if turn is None:
             # In the thing's own frame, a grain runs on from one part to the next.
-            self.parts.append(Part(name, shape_name, size, at, np.eye(4), material))
+            self.parts.append(Part(name, form, size, at, np.eye(4), material))
         else:
-            pose = shift(at) @ turn
-            self.parts.append(Part(name, shape_name, size, (0.0, 0.0, 0.0), pose, material))
+            self.parts.append(Part(name, form, size, (0.0, 0.0, 0.0), shift(at) @ turn, material))
+        return self
 
-    def box(self, name: str, size: Vector, at: Vector, material: Material) -> None:
+    def box(self, size: Vector, at: Vector, material: Material, name: str | None = None) -> Item:
         """Add an upright cuboid, see :meth:`add`."""
-        self.add(name, "box", size, at, material)
+        return self.add("box", size, at, material, name=name)
 
-    def top(self, size: tuple[float, float], z: float, headroom: float = 1.0) -> None:
-        """Let things stand on a centred rectangle."""
+    def top(self, size: tuple[float, float], z: float, headroom: float = 1.0) -> Item:
+        """Let things stand on a centred rectangle; gives back the thing itself."""
         x, y = size[0] / 2, size[1] / 2
         self.tops.append(Top((-x, -y), (x, y), z, headroom))
+        return self
 
     def bounds(self) -> Matrix:
         """Smallest and largest coordinates ``(2, 3)`` in its own frame."""
@@ -131,10 +136,9 @@ class Item:
             self._bounds = (len(self.parts), np.array([corners.min(0), corners.max(0)]))
         return self._bounds[1]
 
-    def place(self, at: tuple[float, float, float], yaw: float = 0.0) -> Item:
+    def place(self, at: Vector, yaw: float = 0.0) -> Item:
         """Set its pose: its frame's origin and the angle about the vertical, radians."""
-        pose = shift(at)
-        self.pose = pose @ tilt(yaw, (0, 0, 1))
+        self.pose = shift(at) @ tilt(yaw, (0, 0, 1))
         return self
 
 
@@ -146,6 +150,15 @@ def tilt(angle: float, axis: Vector) -> Matrix:
 def shift(by: Vector) -> Matrix:
     """Translation ``(4, 4)``."""
     return np.asarray(transformations.translation_matrix(by))  # type: ignore[no-untyped-call]
+
+
+def spread(count: int, step: float) -> list[float]:
+    """Places so far apart, about 0.
+
+    >>> spread(3, 2.0)
+    [-2.0, 0.0, 2.0]
+    """
+    return [(k - (count - 1) / 2) * step for k in range(count)]
 
 
 def moved(points: Matrix, pose: Matrix) -> Matrix:

@@ -14,22 +14,25 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+Random = np.random.Generator
 #: float32 wherever there is a value a pixel
 Float = NDArray[np.floating[Any]]
 
-PATTERNS: Final = (
-    "plain",
-    "mottled",
-    "wood",
-    "planks",
-    "tiles",
-    "bricks",
-    "stripes",
-    "checks",
-    "dots",
-    "weave",
-    "blobs",
-)
+# Pattern -> metres of one repeat, from … to.
+_SIZES: Final = {
+    "plain": (0.5, 1.0),
+    "mottled": (0.08, 0.6),
+    "wood": (0.08, 0.25),
+    "planks": (0.07, 0.18),
+    "tiles": (0.1, 0.45),
+    "bricks": (0.06, 0.14),
+    "stripes": (0.03, 0.25),
+    "checks": (0.04, 0.25),
+    "dots": (0.05, 0.2),
+    "weave": (0.006, 0.03),
+    "blobs": (0.08, 0.35),
+}
+PATTERNS: Final = tuple(_SIZES)
 
 # What a kind of surface prefers; the rest of the time it takes any pattern.
 PAINT: Final = ("plain", "plain", "plain", "mottled", "stripes")
@@ -72,6 +75,13 @@ class Material:
     absorbs: float = 0.0
 
 
+def plain(
+    colour: Sequence[float], *, gloss: float = 0.0, glow: float = 0.0, absorbs: float = 0.0
+) -> Material:
+    """A surface of one linear RGB colour, see :class:`Material`."""
+    return Material("plain", (tuple(colour),) * 3, 1.0, gloss=gloss, glow=glow, absorbs=absorbs)
+
+
 class Palette:
     """The few colours of one room, and materials made of them.
 
@@ -79,16 +89,12 @@ class Palette:
         rng: the room's.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: Random) -> None:
         self._rng = rng
         self.colours = np.array([_colour(rng, kind) for kind in _KINDS])
 
     def material(
-        self,
-        patterns: Sequence[str],
-        *,
-        bright: float = 0.0,
-        gloss: float | None = None,
+        self, patterns: Sequence[str], *, bright: float = 0.0, gloss: float | None = None
     ) -> Material:
         """A material of this room.
 
@@ -98,8 +104,7 @@ class Palette:
             gloss: 0 … 1; drawn where None.
         """
         rng = self._rng
-        choice = patterns if rng.random() < _FAITHFUL else ANY
-        pattern = str(rng.choice(list(choice)))
+        pattern = str(rng.choice(patterns if rng.random() < _FAITHFUL else ANY))
         order = rng.permutation(len(self.colours))
         if rng.random() < bright:
             order = np.argsort(-self.colours.mean(1) + rng.normal(0, 0.08, len(order)))
@@ -107,54 +112,35 @@ class Palette:
         # Most patterns are tone on tone.
         tone = rng.uniform(0.45, 0.9) if rng.random() < 0.5 else rng.uniform(1.1, 1.6)
         figure = base * tone if rng.random() < 0.65 else other
+        colours = np.clip([base, figure, accent], _DARKEST, _BRIGHTEST)
         low, high = _SIZES[pattern]
         return Material(
             pattern,
-            _triples(np.stack([base, figure, accent])),
+            tuple(map(tuple, colours.tolist())),
             float(np.exp(rng.uniform(np.log(low), np.log(high)))),
             float(rng.integers(2) * np.pi / 2 + (rng.normal(0, 0.02))),
-            (float(rng.uniform(0, 50)), float(rng.uniform(0, 50))),
-            float(rng.uniform(0.3, 1.0)),
+            (rng.uniform(0, 50), rng.uniform(0, 50)),
+            rng.uniform(0.3, 1.0),
             float(rng.choice([0.0, 0.1, 0.4], p=[0.6, 0.25, 0.15])) if gloss is None else gloss,
         )
 
     def dark_screen(self) -> Material:
         """A display that is off, or a black glossy front."""
-        shade = float(self._rng.uniform(0.015, 0.05))
-        return Material("plain", ((shade,) * 3,) * 3, 1.0, gloss=0.6, absorbs=0.75)
-
-    def lit(self, glow: float, tint: Sequence[float] = (1.0, 0.9, 0.72)) -> Material:
-        """A lamp's shade or bulb."""
-        return Material("plain", (tuple(tint),) * 3, 1.0, glow=glow)
+        shade = self._rng.uniform(0.015, 0.05)
+        return plain((shade,) * 3, gloss=0.6, absorbs=0.75)
 
     def bright_print(self, glow: float) -> Material:
         """A display that is on, or a view out of a window."""
-        made = self.material(PRINT)
-        return replace(made, glow=glow, gloss=0.3, absorbs=0.6)
+        return replace(self.material(PRINT), glow=glow, gloss=0.3, absorbs=0.6)
 
 
 _KINDS: Final = ("white", "grey", "wood", "wood", "muted", "muted", "strong", "dark")
-_SIZES: Final = {
-    "plain": (0.5, 1.0),
-    "mottled": (0.08, 0.6),
-    "wood": (0.08, 0.25),
-    "planks": (0.07, 0.18),
-    "tiles": (0.1, 0.45),
-    "bricks": (0.06, 0.14),
-    "stripes": (0.03, 0.25),
-    "checks": (0.04, 0.25),
-    "dots": (0.05, 0.2),
-    "weave": (0.006, 0.03),
-    "blobs": (0.08, 0.35),
-}
 
 
-def _colour(rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
+def _colour(rng: Random, kind: str) -> NDArray[np.float64]:
     """Linear RGB of an everyday surface."""
     if kind == "white":
-        colour = rng.uniform(0.55, 0.85) * np.array(
-            [1.0, rng.uniform(0.93, 1), rng.uniform(0.8, 1)]
-        )
+        colour = rng.uniform(0.55, 0.85) * np.array([1, rng.uniform(0.93, 1), rng.uniform(0.8, 1)])
     elif kind == "grey":
         colour = rng.uniform(0.15, 0.5) * rng.uniform(0.92, 1.0, 3)
     elif kind == "wood":
@@ -168,10 +154,6 @@ def _colour(rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
         wheel = 0.5 + 0.5 * np.cos(2 * np.pi * hue)
         colour = rng.uniform(0.15, 0.6) * (1 - saturation * (1 - wheel))
     return np.clip(colour, _DARKEST, _BRIGHTEST)
-
-
-def _triples(colours: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(c) for c in row) for row in np.clip(colours, _DARKEST, _BRIGHTEST))
 
 
 @cache
@@ -238,8 +220,7 @@ def _figure(pattern: str, u: Float, v: Float) -> tuple[Float, Float]:
         across, up = _edge(np.sin(2 * np.pi * u)), _edge(np.sin(2 * np.pi * v))
         return 0.5 * (across + up), 0.8 * _edge(np.sin(np.pi * u) - 0.93)
     if pattern == "dots":
-        i, j = np.floor(u), np.floor(v)
-        radius = np.hypot(u - i - 0.5, v - j - 0.5)
+        radius = np.hypot(u - np.floor(u) - 0.5, v - np.floor(v) - 0.5)
         return _edge(0.28 - radius, 0.05), none
     if pattern == "weave":
         return 0.5 * noise(u, v) + 0.5 * noise(0.11 * u, 0.11 * v), none
@@ -263,15 +244,14 @@ class MaterialTable:
     """
 
     def __init__(self, materials: Sequence[Material]) -> None:
+        def column(name: str) -> Float:
+            return np.array([getattr(material, name) for material in materials], np.float32)
+
         self.pattern = np.array([PATTERNS.index(m.pattern) for m in materials], np.int8)
-        self.colours = np.array([m.colours for m in materials], np.float32)
-        self.size = np.array([m.size for m in materials], np.float32)
         self.turn = np.array([(np.cos(m.angle), np.sin(m.angle)) for m in materials], np.float32)
-        self.offset = np.array([m.offset for m in materials], np.float32)
-        self.contrast = np.array([m.contrast for m in materials], np.float32)
-        self.gloss = np.array([m.gloss for m in materials], np.float32)
-        self.glow = np.array([m.glow for m in materials], np.float32)
-        self.absorbs = np.array([m.absorbs for m in materials], np.float32)
+        self.colours, self.size, self.offset = map(column, ("colours", "size", "offset"))
+        self.contrast, self.gloss = column("contrast"), column("gloss")
+        self.glow, self.absorbs = column("glow"), column("absorbs")
 
     def albedo(self, row: NDArray[np.intp], at: Float, normal: Float, footprint: Float) -> Float:
         """Linear RGB ``(N, 3)``.
@@ -294,9 +274,8 @@ class MaterialTable:
         pattern = self.pattern[row]
         for k in np.unique(pattern):
             where = np.flatnonzero(pattern == k)
-            repeat = size[where]
-            weights = _figure(PATTERNS[k], u[where] / repeat, v[where] / repeat)
-            figure[where], accent[where] = weights
+            in_repeats = u[where] / size[where], v[where] / size[where]
+            figure[where], accent[where] = _figure(PATTERNS[k], *in_repeats)
         figure = 0.4 * self.contrast[row] * (pattern > 0) + sharp * (figure - 0.4)
         accent *= sharp
         colours = self.colours[row]

@@ -12,7 +12,7 @@ from embreex.mesh_construction import TriangleMesh  # type: ignore[import-untype
 from embreex.rtcore_scene import EmbreeScene  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from jrn_lightning.rooms.item import Item
+from jrn_lightning.rooms.item import Item, moved
 from jrn_lightning.rooms.materials import Float, MaterialTable
 from jrn_lightning.rooms.shapes import shape
 
@@ -54,13 +54,12 @@ class Scene:
 
     def __init__(self, items: Sequence[Item], label_of: Callable[[str], int]) -> None:
         vertices, faces, normals, to_part, owner, label, materials = [], [], [], [], [], [], []
-        counts, start = [], 0
         for k, item in enumerate(items):
             for part in item.parts:
                 form = shape(part.shape)
                 pose = item.pose @ part.pose
-                vertices.append(part.vertices @ pose[:3, :3].T + pose[:3, 3])
-                faces.append(form.faces + start)
+                vertices.append(moved(part.vertices, pose))
+                faces.append(form.faces)
                 # Normals shrink where the solid is stretched.
                 turned = (form.normals / part.size) @ pose[:3, :3].T
                 normals.append(turned / np.linalg.norm(turned, axis=-1, keepdims=True))
@@ -68,12 +67,9 @@ class Scene:
                 owner.append(k)
                 label.append(label_of(part.name))
                 materials.append(part.material)
-                counts.append(len(form.faces))
-                start += len(form.vertices)
-        self.mesh = trimesh.Trimesh(
-            np.concatenate(vertices), np.concatenate(faces), process=False, validate=False
-        )
-        self.part: Index = np.repeat(np.arange(len(counts)), counts)
+        stacked = trimesh.util.append_faces(vertices, faces)
+        self.mesh = trimesh.Trimesh(*stacked, process=False, validate=False)
+        self.part: Index = np.repeat(np.arange(len(faces)), [len(f) for f in faces])
         self.item = np.array(owner, np.int64)
         self.label = np.array(label, np.uint8)
         self.materials = MaterialTable(materials)
@@ -89,7 +85,8 @@ class Scene:
         )
 
     def first(self, origins: NDArray[Any], directions: NDArray[Any]) -> Hits:
-        """What rays ``(N, 3)`` meet; directions need not have length 1."""
+        """What rays meet, from ``(3,)`` or ``(N, 3)`` along ``(N, 3)`` of any length."""
+        origins = np.broadcast_to(origins, directions.shape)
         found = self._embree.run(_single(origins), _single(directions), output=1)
         u, v = found["u"], found["v"]
         weights = np.stack([1 - u - v, u, v], -1)
@@ -106,12 +103,10 @@ class Scene:
         """Smallest and largest coordinates of each item, ``(items, 2, 3)``."""
         corners = self.mesh.triangles
         of_item = self.item[self.part]
-        bounds = np.zeros((int(self.item.max()) + 1, 2, 3))
         # Faces lie in the order of the items.
-        starts = np.searchsorted(of_item, np.arange(len(bounds)))
-        bounds[:, 0] = np.minimum.reduceat(corners.min(1), starts)
-        bounds[:, 1] = np.maximum.reduceat(corners.max(1), starts)
-        return bounds
+        starts = np.searchsorted(of_item, np.arange(self.item.max() + 1))
+        low, high = corners.min(1), corners.max(1)
+        return np.stack([np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)], 1)
 
 
 def _single(values: NDArray[Any]) -> Float:

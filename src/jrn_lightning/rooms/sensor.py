@@ -11,11 +11,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from jrn_lightning.rooms.camera import Camera
-from jrn_lightning.rooms.materials import Float, noise
+from jrn_lightning.rooms.materials import Float, Random, noise
 from jrn_lightning.rooms.scene import Scene
 from jrn_lightning.rooms.shading import Surfaces
 
-Random = np.random.Generator
 Bool = NDArray[np.bool_]
 
 #: metres; nothing is measured beyond, or nearer than
@@ -34,18 +33,18 @@ def photograph(light: Float, rng: Random) -> NDArray[np.uint8]:
     height, width, _ = light.shape
     luminance = light @ _LUMINANCE
     middle = float(np.exp(np.log(luminance + 1e-4).mean()))
-    light = light * (float(rng.uniform(0.15, 0.27)) / middle)
+    light = light * (rng.uniform(0.15, 0.27) / middle)
     light *= np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)  # white balance
     y = (np.arange(height, dtype=np.float32) - height / 2)[:, None] / (width / 2)
     x = (np.arange(width, dtype=np.float32) - width / 2) / (width / 2)
-    light *= (1 - float(rng.uniform(0.05, 0.25)) * (x * x + y * y))[..., None]
+    light *= (1 - rng.uniform(0.05, 0.25) * (x * x + y * y))[..., None]
     # The lens, relative to an image 320 pixels wide.
     light = np.minimum(light, 12.0)  # else a lamp's blur whitens all around it
-    blur = float(rng.uniform(0.55, 0.85)) * max(0.6, width / 320)
+    blur = rng.uniform(0.55, 0.85) * max(0.6, width / 320)
     light = gaussian_filter(light, (blur, blur, 0), truncate=2.5)
-    white = float(rng.uniform(2.0, 4.0))
+    white = rng.uniform(2.0, 4.0)
     toned = light * (1 + light / white**2) / (1 + light)
-    shot, read = float(rng.uniform(0.004, 0.016)), float(rng.uniform(0.001, 0.004))
+    shot, read = rng.uniform(0.004, 0.016), rng.uniform(0.001, 0.004)
     grain = rng.standard_normal(toned.shape, np.float32)
     toned = toned + grain * np.sqrt(shot**2 * toned + read**2)
     values = 255 * np.clip(toned, 0, 1) ** np.float32(1 / 2.2)
@@ -86,13 +85,10 @@ def unmeasured(
 def jumps(depth: Float) -> Bool:
     """Pixels beside a jump of depth by more than 5 %, in rows or columns; both sides."""
     found = np.zeros(depth.shape, np.bool_)
-    for axis in (0, 1):
-        after, before = [slice(None)] * 2, [slice(None)] * 2
-        after[axis], before[axis] = slice(1, None), slice(None, -1)
-        a, b = depth[tuple(after)], depth[tuple(before)]
-        jump = np.abs(a - b) > 0.05 * np.minimum(a, b)
-        found[tuple(after)] |= jump
-        found[tuple(before)] |= jump
+    for values, marks in ((depth, found), (depth.T, found.T)):
+        jump = np.abs(np.diff(values, axis=0)) > 0.05 * np.minimum(values[1:], values[:-1])
+        marks[1:] |= jump
+        marks[:-1] |= jump
     return found
 
 
@@ -128,5 +124,5 @@ def annotated(
 def _patches(size: tuple[int, ...], rng: Random, cells: float) -> Float:
     """Smooth noise 0 … 1 of so many cells across, ``(H, W)``, spread about evenly."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32) * (cells / size[1])
-    x, y = x + float(rng.uniform(0, 200)), y + float(rng.uniform(0, 200))
+    x, y = x + rng.uniform(0, 200), y + rng.uniform(0, 200)
     return np.clip(1.5 * (0.65 * noise(x, y) + 0.35 * noise(2.3 * x, 2.3 * y)) - 0.25, 0, 1)

@@ -8,10 +8,8 @@ import numpy as np
 
 from jrn_lightning.rooms.camera import Camera
 from jrn_lightning.rooms.layout import Light, Room
-from jrn_lightning.rooms.materials import Float
+from jrn_lightning.rooms.materials import Float, Random
 from jrn_lightning.rooms.scene import Hits, Scene
-
-Random = np.random.Generator
 
 _TILE: Final = 4  # the 16 pixels of a tile take 16 samples of a light, then share them
 _OFF: Final = 2e-3  # metres off a surface where its rays start
@@ -164,26 +162,18 @@ def _open(scene: Scene, seen: Surfaces, samples: Float) -> Float:
 
 
 def _share(values: Float, seen: Surfaces, size: tuple[int, int]) -> Float:
-    """Mean over a tile's width and height, among neighbours on the same smooth surface."""
-    part = seen.part.reshape(size)
-    normal = seen.normal.reshape(*size, 3)
-    for axis in (0, 1):
+    """Mean over a tile's height and width, among neighbours on the same smooth surface."""
+    part, normal = seen.part.reshape(size), seen.normal.reshape(*size, 3)
+    for _ in range(2):
         total = values.copy()
-        count = np.ones(size, np.float32)
+        count = np.ones(part.shape, np.float32)
         for step in (-2, -1, 1):
-            here, there = _shifted(size, axis, step)
+            here = slice(max(0, -step), len(part) - max(0, step))
+            there = slice(max(0, step), len(part) + min(0, step))
             same = part[here] == part[there]
             same &= np.einsum("hwi,hwi->hw", normal[here], normal[there]) > 0.9
             total[here] += same[..., None] * values[there]
             count[here] += same
-        values = total / count[..., None]
+        values = (total / count[..., None]).swapaxes(0, 1)
+        part, normal = part.T, normal.swapaxes(0, 1)
     return values
-
-
-def _shifted(
-    size: tuple[int, int], axis: int, step: int
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    here, there = [slice(None), slice(None)], [slice(None), slice(None)]
-    here[axis] = slice(max(0, -step), size[axis] - max(0, step))
-    there[axis] = slice(max(0, step), size[axis] + min(0, step))
-    return tuple(here), tuple(there)

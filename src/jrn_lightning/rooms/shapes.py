@@ -42,11 +42,8 @@ def shape(name: str) -> Shape:
     low, high = mesh.bounds
     vertices = (mesh.vertices - low) / np.where(high > low, high - low, 1.0) - (0.5, 0.5, 0)
     fitted = trimesh.Trimesh(vertices, mesh.faces, process=False)
-    return Shape(
-        np.asarray(fitted.vertices, np.float64),
-        np.asarray(fitted.faces, np.int64),
-        _corner_normals(fitted),
-    )
+    faces = np.asarray(fitted.faces, np.int64)
+    return Shape(np.asarray(fitted.vertices, np.float64), faces, _corner_normals(fitted))
 
 
 def _corner_normals(mesh: trimesh.Trimesh) -> NDArray[np.float64]:

@@ -13,14 +13,7 @@ from jrn_lightning.errors import ConfigError
 #: to be raised with every change after which the same seed gives other pictures
 GENERATOR_VERSION: Final = 2
 
-_LEAST: Final = {
-    "seed": 0,
-    "train_rooms": 1,
-    "test_rooms": 1,
-    "views": 1,
-    "height": 24,
-    "width": 32,
-}
+_LEAST: Final = {"seed": 0, "height": 24, "width": 32}  # 1 for all others
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,7 @@ class RoomsSpec:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            least = _LEAST[field.name]
+            least = _LEAST.get(field.name, 1)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ConfigError(
                     f"{field.name} of the rooms is {value!r}. Give a whole number, {least} or more."

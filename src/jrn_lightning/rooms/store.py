@@ -60,14 +60,13 @@ def render(
     """
     try:
         _claim(spec, folder)
-        todo = []
+        jobs = []
         for number, name in enumerate(spec.rooms):
             if _is_whole(spec, folder / f"{name}.npz"):
                 for _ in range(spec.views):
                     advance()
             else:
-                todo.append(number)
-        jobs = [(spec, folder, number) for number in todo]
+                jobs.append((spec, folder, number))
         side_by_side(_render_room, jobs, workers, lambda _: advance())
     except OSError as error:
         raise CacheError(
@@ -110,13 +109,13 @@ class Rooms:
         }
         self._rooms = spec.rooms
         _check_manifest(spec, folder)
-        for name in self._rooms:
-            if not (folder / f"{name}.npz").is_file():
+        for file in (folder / f"{name}.npz" for name in self._rooms):
+            if not file.is_file():
                 raise CacheError(
-                    f"{folder / f'{name}.npz'} does not exist. Render the rooms again: "
-                    "only what is missing takes time."
+                    f"{file} does not exist. Render the rooms again: only what is missing takes "
+                    "time."
                 )
-        self._open: tuple[str, Arrays] | None = None
+        self._open: tuple[str, Arrays] = ("", {})
 
     def scene(self, number: int) -> str:
         """The room that a frame shows, e.g. ``train_room_007``."""
@@ -128,21 +127,16 @@ class Rooms:
             raise CacheError(
                 f"{self.path}: there is no frame {number}. Frames are 1 to {self.spec.frames}."
             )
-        arrays = self._room(self.scene(number))
+        name = self.scene(number)
+        if self._open[0] != name:
+            self._open = (name, _load(self.spec, self.path / f"{name}.npz"))
+        arrays = self._open[1]
         view = (number - 1) % self.spec.views
         truth: dict[str, NDArray[Any]] | None = None
         if targets:
             metres = arrays["depth"][view].astype(np.float32) / np.float32(_MILLIMETRES)
             truth = {DEPTH: metres, SEMANTIC: arrays["label"][view].copy()}
         return Frame(arrays["image"][view].copy() if image else None, truth)
-
-    def _room(self, name: str) -> Arrays:
-        if self._open is None or self._open[0] != name:
-            self._open = (name, _load(self.spec, self.path / f"{name}.npz"))
-        return self._open[1]
-
-
-# The manifest.
 
 
 def _claim(spec: RoomsSpec, folder: Path) -> None:
@@ -178,9 +172,6 @@ def _check_manifest(spec: RoomsSpec, folder: Path) -> None:
             f"{content.get('generator')}, asked for {asdict(spec)} by {GENERATOR_VERSION}. "
             "Name another folder, or delete this one."
         )
-
-
-# Files of rooms.
 
 
 @contextmanager
@@ -234,8 +225,6 @@ def _load(spec: RoomsSpec, path: Path) -> Arrays:
 
 
 def _is_whole(spec: RoomsSpec, path: Path) -> bool:
-    if not path.exists():
-        return False
     try:
         _load(spec, path)
     except CacheError:

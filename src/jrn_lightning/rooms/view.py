@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jrn_lightning.importers.labels import LABEL_SPACES, nyu40_of_raw
+from jrn_lightning.importers.labels import LABEL_SPACES
 from jrn_lightning.modalities.semantic import VOID
 from jrn_lightning.rooms import sensor
 from jrn_lightning.rooms.camera import Camera, choose_views
@@ -66,26 +66,17 @@ def draw(
 ) -> View:
     """One view."""
     rays = camera.rays(*size)
-    hits = scene.first(np.broadcast_to(camera.at, rays.shape), rays)
+    hits = scene.first(camera.at, rays)
     seen = Surfaces(scene, camera, hits, rays)
     image = sensor.photograph(radiance(scene, room, camera, seen, size, rng), rng)
     depth = hits.distance.reshape(size)
     missing = sensor.unmeasured(scene, camera, seen, depth, size, rng)
-    label = scene.label[seen.part].reshape(size)
-    item = scene.item[seen.part].reshape(size)
-    return View(
-        image,
-        sensor.measured(depth, missing, rng),
-        sensor.annotated(label, item, VOID, rng),
-    )
-
-
-def label_of(name: str) -> int:
-    """Label of a part by its raw NYU name."""
-    return VOID if name == UNLABELLED else _table()[name]
+    label, item = scene.label[seen.part].reshape(size), scene.item[seen.part].reshape(size)
+    measured = sensor.measured(depth, missing, rng)
+    return View(image, measured, sensor.annotated(label, item, VOID, rng))
 
 
 @cache
-def _table() -> dict[str, int]:
-    names = list(nyu40_of_raw())
-    return dict(zip(names, SPACE.from_raw(names)[1:].tolist(), strict=True))
+def label_of(name: str) -> int:
+    """Label of a part by its raw NYU name."""
+    return VOID if name == UNLABELLED else int(SPACE.from_raw([name])[1])
