@@ -83,11 +83,10 @@ def penetration(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...]) -> float:
 
 
 def test_penetration_of_two_boxes() -> None:
-    unit = (np.zeros(3), np.eye(3), np.full(3, 0.5))
-    assert penetration(unit, (np.array([0.9, 0, 0]), np.eye(3), np.full(3, 0.5))) == pytest.approx(
-        0.1
-    )
-    assert penetration(unit, (np.array([1.1, 0, 0]), np.eye(3), np.full(3, 0.5))) == 0
+    half = np.full(3, 0.5)
+    for x, expected in ((0.9, 0.1), (1.1, 0.0)):
+        other = (np.array([x, 0, 0]), np.eye(3), half)
+        assert penetration((np.zeros(3), np.eye(3), half), other) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("number", ROOMS)
@@ -135,7 +134,7 @@ def test_cameras_are_held_in_free_air_and_see_the_room(number: int) -> None:
             inside = ((camera.at > low) & (camera.at < high)).all()
             assert item.rest == "structure" or not inside, item.kind
         rays = camera.rays(24, 32)
-        hits = scene.first(np.broadcast_to(camera.at, rays.shape), rays)
+        hits = scene.first(camera.at, rays)
         assert (hits.face >= 0).all(), "a gap in the room"
         assert np.median(hits.distance) > 1.0
 

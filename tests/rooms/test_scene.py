@@ -27,7 +27,7 @@ def slab(name: str, size: tuple[float, float, float], at: tuple[float, float, fl
 
 def seen(scene: Scene, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     rays = camera.rays(*SIZE)
-    hits = scene.first(np.broadcast_to(camera.at, rays.shape), rays)
+    hits = scene.first(camera.at, rays)
     label = np.where(hits.face >= 0, scene.label[scene.part[hits.face]], 99)
     return hits.distance.reshape(SIZE), label.reshape(SIZE)
 
@@ -106,34 +106,16 @@ def test_blocked_stops_at_its_reach() -> None:
     assert scene.blocked(start, ray, np.array([1.4, 1.4])).tolist() == [False, False]
 
 
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("floor", 0),
-        ("floor mat", 0),
-        ("wall", 1),
-        ("door", 1),
-        ("door frame", 1),
-        ("blinds", 1),
-        ("cabinet", 1),
-        ("bookshelf", 1),
-        ("wardrobe", 1),
-        ("wall decoration", 1),
-        ("mirror", 1),
-        ("ceiling", 2),
-        ("bed", 3),
-        ("sofa", 3),
-        ("table", 3),
-        ("coffee table", 3),
-        ("desk", 3),
-        ("chair", 4),
-        ("window", 4),
-        ("curtain", 4),
-        ("picture", 4),
-        ("light", 4),
-        ("book", 4),
-        (UNLABELLED, 255),
-    ],
-)
-def test_names_have_the_classes_of_wang(name: str, label: int) -> None:
-    assert label_of(name) == label
+WANG = {
+    0: ("floor", "floor mat"),
+    1: ("wall", "door", "door frame", "blinds", "cabinet", "bookshelf", "wardrobe", "mirror"),
+    2: ("ceiling",),
+    3: ("bed", "sofa", "table", "coffee table", "desk"),
+    4: ("chair", "window", "curtain", "picture", "light", "book"),
+    255: (UNLABELLED,),
+}
+
+
+@pytest.mark.parametrize("label", WANG)
+def test_names_have_the_classes_of_wang(label: int) -> None:
+    assert {label_of(name) for name in WANG[label]} == {label}

@@ -32,11 +32,11 @@ def facing_a_wall(
     scene = Scene(items, label_of)
     camera = Camera.looking(np.array([0, 0, 1.3]), 0.0, 0.0, 0.0, np.radians(58))
     rays = camera.rays(*SIZE)
-    hits = scene.first(np.broadcast_to(camera.at, rays.shape), rays)
+    hits = scene.first(camera.at, rays)
     depth = hits.distance.reshape(SIZE)
     seen = Surfaces(scene, camera, hits, rays)
     rng = np.random.default_rng(0)
-    missing = sensor.unmeasured(scene, camera, seen, depth, SIZE, rng)
+    missing = sensor.unmeasured(scene, camera, seen, depth, rng)
     return depth, missing, scene.item[seen.part].reshape(SIZE)
 
 
@@ -82,10 +82,10 @@ def test_a_grazing_surface_is_lost() -> None:
     camera = Camera.looking(np.array([0, 0, 0.45]), 0.0, 0.0, 0.0, np.radians(58))
     rays = camera.rays(*SIZE)[SIZE[1] * 26 :]  # rays below the horizon
     size = (22, 64)
-    hits = scene.first(np.broadcast_to(camera.at, rays.shape), rays)
+    hits = scene.first(camera.at, rays)
     seen = Surfaces(scene, camera, hits, rays)
     depth = hits.distance.reshape(size)
-    missing = sensor.unmeasured(scene, camera, seen, depth, size, np.random.default_rng(0))
+    missing = sensor.unmeasured(scene, camera, seen, depth, np.random.default_rng(0))
     sine = 0.45 / seen.range.reshape(size)
     assert missing[sine < sensor.GRAZING].all()
     near = (sine > 0.2) & (depth < 9) & (depth > 0.45) & ~sensor.jumps(depth)

@@ -27,7 +27,7 @@ def looking_down(light: Light, *, plate: bool = False) -> np.ndarray:
     axes = np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])
     camera = Camera(np.array([0, 0, 2.0]), axes, np.radians(58))
     rays = camera.rays(*SIZE)
-    seen = Surfaces(scene, camera, scene.first(np.broadcast_to(camera.at, rays.shape), rays), rays)
+    seen = Surfaces(scene, camera, scene.first(camera.at, rays), rays)
     picture = radiance(scene, room, camera, seen, SIZE, np.random.default_rng(0))
     assert picture.shape == (*SIZE, 3)
     return np.asarray(picture[..., 0] / picture[..., 0].max())

@@ -27,20 +27,15 @@ def test_the_default_has_enough_frames() -> None:
     assert len(set(spec.rooms)) * spec.views == spec.frames
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("seed", -1),
-        ("train_rooms", 0),
-        ("test_rooms", 0),
-        ("views", 0),
-        ("height", 8),
-        ("width", 31),
-        ("views", 2.0),
-        ("seed", True),
-        ("height", "240"),
-    ],
-)
-def test_a_wrong_value_is_named(field: str, value: Any) -> None:
+WRONG: list[dict[str, Any]] = [
+    *({"seed": value} for value in (-1, True)),
+    *({name: 0} for name in ("train_rooms", "test_rooms", "views")),
+    *({"height": 8}, {"width": 31}, {"views": 2.0}, {"height": "240"}),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_a_wrong_value_is_named(wrong: dict[str, Any]) -> None:
+    ((field, value),) = wrong.items()
     with pytest.raises(ConfigError, match=f"{field} of the rooms is {value!r}.*Give a whole"):
-        RoomsSpec(**{field: value})
+        RoomsSpec(**wrong)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,20 +18,12 @@ from jrn_lightning.rooms.view import draw_room
 SPEC = RoomsSpec(seed=5, train_rooms=2, test_rooms=1, views=2, height=48, width=64)
 
 
-class Count:
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self) -> None:
-        self.calls += 1
-
-
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rooms") / "rooms"
-    count = Count()
-    render(SPEC, folder, workers=1, advance=count)
-    assert count.calls == SPEC.frames
+    advance = Mock()
+    render(SPEC, folder, workers=1, advance=advance)
+    assert advance.call_count == SPEC.frames
     return folder
 
 
@@ -67,12 +60,8 @@ def test_frames_hold_what_the_generator_drew(rendered: Path) -> None:
 def test_the_data_set_says_what_it_is(rendered: Path) -> None:
     data = Rooms(SPEC, rendered)
     assert data.splits == {keys.TRAIN: [1, 2, 3, 4], keys.TEST: [5, 6]}
-    assert [data.scene(n) for n in (1, 2, 3, 6)] == [
-        "train_room_001",
-        "train_room_001",
-        "train_room_002",
-        "test_room_001",
-    ]
+    scenes = ["train_room_001"] * 2 + ["train_room_002"] * 2 + ["test_room_001"] * 2
+    assert [data.scene(n) for n in range(1, 7)] == scenes
     assert data.size == (48, 64)
     assert data.path == rendered
     frame = data.read(4, image=False)
@@ -108,9 +97,9 @@ def test_no_two_frames_are_alike_and_all_show_something(rendered: Path) -> None:
 
 
 def test_processes_make_the_same_files_and_count_frames(rendered: Path, tmp_path: Path) -> None:
-    count = Count()
-    render(SPEC, tmp_path / "two", workers=2, advance=count)
-    assert count.calls == SPEC.frames
+    advance = Mock()
+    render(SPEC, tmp_path / "two", workers=2, advance=advance)
+    assert advance.call_count == SPEC.frames
     assert contents(tmp_path / "two") == contents(rendered)
     assert not list((tmp_path / "two").glob("*.part"))
 
@@ -121,29 +110,17 @@ def test_only_what_is_missing_or_damaged_is_rendered(
     (folder / "train_room_002.npz").unlink()
     broken = folder / "test_room_001.npz"
     broken.write_bytes(broken.read_bytes()[:-200])
-    drawn: list[int] = []
-
-    def noted(seed: int, number: int, *rest: object) -> object:
-        drawn.append(number)
-        return draw_room(seed, number, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(store, "draw_room", noted)
-    count = Count()
-    render(SPEC, folder, workers=1, advance=count)
-    assert drawn == [1, 2]
-    assert count.calls == SPEC.frames
+    draw = Mock(side_effect=draw_room)
+    monkeypatch.setattr(store, "draw_room", draw)
+    advance = Mock()
+    render(SPEC, folder, workers=1, advance=advance)
+    assert [call.args[1] for call in draw.call_args_list] == [1, 2]
+    assert advance.call_count == SPEC.frames
     assert contents(folder) == contents(rendered)
 
 
 def test_an_interruption_leaves_whole_files_only(tmp_path: Path, rendered: Path) -> None:
-    calls = 0
-
-    def stop() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == SPEC.views + 1:
-            raise KeyboardInterrupt
-
+    stop = Mock(side_effect=[None] * SPEC.views + [KeyboardInterrupt])
     with pytest.raises(KeyboardInterrupt):
         render(SPEC, tmp_path, workers=1, advance=stop)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rooms.json", "train_room_001.npz"]

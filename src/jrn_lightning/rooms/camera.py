@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from jrn_lightning.rooms.layout import Room
-from jrn_lightning.rooms.materials import Float, Random
+from jrn_lightning.rooms.materials import Float
 from jrn_lightning.rooms.scene import Scene
 
 _CANDIDATES: Final = 60
@@ -73,15 +74,8 @@ class Camera:
         return np.asarray(rays.reshape(-1, 3), np.float32)
 
 
-def choose_views(scene: Scene, room: Room, rng: Random, count: int) -> list[Camera]:
-    """Views that keep away from things and show several of them, unlike one another.
-
-    Args:
-        scene: the room's mesh.
-        room: its size and things.
-        rng: the room's.
-        count: how many.
-    """
+def choose_views(scene: Scene, room: Room, rng: Generator, count: int) -> list[Camera]:
+    """``count`` views that keep away from things and show several of them, unlike one another."""
     obstacles = scene.bounds_of_items()[
         [k for k, item in enumerate(room.items) if item.rest != "structure" or item.kind == "pier"]
     ]
@@ -111,7 +105,7 @@ def choose_views(scene: Scene, room: Room, rng: Random, count: int) -> list[Came
     return chosen
 
 
-def _candidate(room: Room, rng: Random) -> Camera:
+def _candidate(room: Room, rng: Generator) -> Camera:
     x, y, _ = room.size
     at = np.array([rng.uniform(0.3, x - 0.3), rng.uniform(0.3, y - 0.3), rng.uniform(1.2, 1.6)])
     # Toward the far side of the room more often than not.

@@ -6,21 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from numpy.random import Generator
 
 from jrn_lightning.rooms.item import UNLABELLED, Item, spread, tilt
-from jrn_lightning.rooms.materials import (
-    ANY,
-    FABRIC,
-    PAINT,
-    TIMBER,
-    Material,
-    Palette,
-    Random,
-    plain,
-)
+from jrn_lightning.rooms.materials import ANY, FABRIC, PAINT, TIMBER, Material, Palette
 
-_HANDLE: Final = plain((0.4, 0.39, 0.36), gloss=0.5)
-_DARK: Final = plain((0.04, 0.04, 0.045), gloss=0.3)
+_HANDLE: Final = Material.plain((0.4, 0.39, 0.36), gloss=0.5)
+_DARK: Final = Material.plain((0.04, 0.04, 0.045), gloss=0.3)
 
 
 def _legs(
@@ -36,7 +28,7 @@ def _legs(
         item.add(form, (thick, thick, height), at, material)
 
 
-def bed(rng: Random, palette: Palette) -> Item:
+def bed(rng: Generator, palette: Palette) -> Item:
     """A bed with headboard, mattress, cover and pillows."""
     item = Item("bed")
     width = float(rng.choice([0.95, 1.4, 1.6, 1.85]))
@@ -78,7 +70,7 @@ def bed(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def sofa(rng: Random, palette: Palette) -> Item:
+def sofa(rng: Generator, palette: Palette) -> Item:
     """A sofa for two or three, or an armchair; with arms, seats, backs and cushions."""
     item = Item("sofa")
     seats = int(rng.choice([1, 2, 3], p=[0.15, 0.35, 0.5]))
@@ -111,7 +103,7 @@ def sofa(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def table(rng: Random, palette: Palette, size: tuple[float, float] | None = None) -> Item:
+def table(rng: Generator, palette: Palette, size: tuple[float, float] | None = None) -> Item:
     """A dining table: legs in its corners, or a pedestal."""
     item = Item("table")
     width, deep = size or (rng.uniform(1.1, 2.0), rng.uniform(0.75, 1.0))
@@ -137,7 +129,7 @@ def table(rng: Random, palette: Palette, size: tuple[float, float] | None = None
     return item.top((width - 0.08, deep - 0.08), height)
 
 
-def coffee_table(rng: Random, palette: Palette) -> Item:
+def coffee_table(rng: Generator, palette: Palette) -> Item:
     """A low table, some with a shelf below or round."""
     item = Item("coffee table")
     timber = palette.material(TIMBER)
@@ -160,7 +152,7 @@ def coffee_table(rng: Random, palette: Palette) -> Item:
     return item.top((width - 0.08, deep - 0.08), height)
 
 
-def desk(rng: Random, palette: Palette) -> Item:
+def desk(rng: Generator, palette: Palette) -> Item:
     """A desk with legs or a block of drawers, and often a back panel."""
     item = Item("desk")
     width, deep = rng.uniform(1.1, 1.8), rng.uniform(0.6, 0.8)
@@ -192,7 +184,7 @@ def _drawers(
 ) -> None:
     """Fronts with handles, ``span`` from bottom to top."""
     each = (span[1] - span[0]) / count
-    handle = plain((0.35, 0.34, 0.32), gloss=0.5)
+    handle = Material.plain((0.35, 0.34, 0.32), gloss=0.5)
     x, y = front
     for k in range(count):
         z = span[0] + k * each
@@ -200,7 +192,7 @@ def _drawers(
         item.box((min(0.14, width / 3), 0.02, 0.015), (x, y + 0.028, z + each / 2), handle)
 
 
-def chest(rng: Random, palette: Palette, name: str = "dresser") -> Item:
+def chest(rng: Generator, palette: Palette, name: str = "dresser") -> Item:
     """Drawers: a dresser, or a low and wide stand."""
     item = Item(name)
     if name == "night stand":
@@ -222,7 +214,7 @@ def chest(rng: Random, palette: Palette, name: str = "dresser") -> Item:
     return item.top((width - 0.06, deep - 0.06), height)
 
 
-def cabinet(rng: Random, palette: Palette, name: str = "cabinet") -> Item:
+def cabinet(rng: Generator, palette: Palette, name: str = "cabinet") -> Item:
     """Doors in a carcass: a wardrobe where it is called so, a cupboard or sideboard otherwise."""
     item = Item(name)
     tall = name == "wardrobe" or rng.random() < 0.35
@@ -245,7 +237,7 @@ def cabinet(rng: Random, palette: Palette, name: str = "cabinet") -> Item:
     return item.top((width - 0.06, deep - 0.06), height, 0.35 if tall else 1.0)
 
 
-def bookshelf(rng: Random, palette: Palette, name: str = "bookshelf") -> Item:
+def bookshelf(rng: Generator, palette: Palette, name: str = "bookshelf") -> Item:
     """Open shelves with a back; its levels hold books and other things."""
     item = Item(name)
     width, deep = rng.uniform(0.7, 1.3), rng.uniform(0.28, 0.36)
@@ -269,7 +261,7 @@ def bookshelf(rng: Random, palette: Palette, name: str = "bookshelf") -> Item:
 
 
 def _fill(
-    item: Item, rng: Random, palette: Palette, width: float, deep: float, z: float, free: float
+    item: Item, rng: Generator, palette: Palette, width: float, deep: float, z: float, free: float
 ) -> None:
     """One level: rows of books, gaps, boxes and vases."""
     x = -width / 2
@@ -301,7 +293,7 @@ def _fill(
         x += rng.uniform(0.005, 0.04)
 
 
-def chair(rng: Random, palette: Palette) -> Item:
+def chair(rng: Generator, palette: Palette) -> Item:
     """A chair with four legs; its seat is low enough for a table."""
     item = Item("chair")
     timber = palette.material(TIMBER)
@@ -329,7 +321,7 @@ def chair(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def desk_chair(rng: Random, palette: Palette) -> Item:
+def desk_chair(rng: Generator, palette: Palette) -> Item:
     """A chair on a star of five."""
     item = Item("desk chair", name="chair")
     fabric = palette.material(FABRIC, gloss=0.0)
@@ -352,7 +344,7 @@ def desk_chair(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def stool(rng: Random, palette: Palette) -> Item:
+def stool(rng: Generator, palette: Palette) -> Item:
     """A stool or a padded cube."""
     if rng.random() < 0.5:
         item = Item("ottoman")
@@ -367,11 +359,11 @@ def stool(rng: Random, palette: Palette) -> Item:
     return item.add("cylinder", (0.34, 0.34, 0.04), (0, 0, height - 0.04), timber)
 
 
-def refrigerator(rng: Random, palette: Palette) -> Item:
+def refrigerator(rng: Generator, palette: Palette) -> Item:
     """Two doors above one another."""
     item = Item("refridgerator")  # as the data set spells it
     made = palette.material(PAINT, bright=0.7, gloss=0.3)
-    handle = plain((0.3, 0.3, 0.3), gloss=0.6)
+    handle = Material.plain((0.3, 0.3, 0.3), gloss=0.6)
     height = rng.uniform(1.55, 1.9)
     item.box((0.62, 0.6, height), (0, 0, 0), made)
     cut = 0.62 * height
@@ -381,7 +373,7 @@ def refrigerator(rng: Random, palette: Palette) -> Item:
     return item.top((0.5, 0.5), height, 0.3)
 
 
-def kitchen_run(rng: Random, palette: Palette, width: float) -> Item:
+def kitchen_run(rng: Generator, palette: Palette, width: float) -> Item:
     """A counter with cabinets below, and cabinets on the wall above."""
     item = Item("counter", name="cabinet")
     front = palette.material(PAINT + TIMBER)
@@ -410,7 +402,7 @@ def kitchen_run(rng: Random, palette: Palette, width: float) -> Item:
 
 
 #: what may stand along a wall wherever there is room, most wanted first in each room
-ALONG_WALLS: Final[dict[str, Callable[[Random, Palette], Item]]] = {
+ALONG_WALLS: Final[dict[str, Callable[[Generator, Palette], Item]]] = {
     "sofa": sofa,
     "desk": desk,
     "dresser": chest,

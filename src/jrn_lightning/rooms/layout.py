@@ -11,21 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from jrn_lightning.rooms import furniture, objects
 from jrn_lightning.rooms.item import Item, Matrix, Top, moved, shift, spread, tilt
-from jrn_lightning.rooms.materials import (
-    ANY,
-    FABRIC,
-    FLOORING,
-    PAINT,
-    TIMBER,
-    Material,
-    Palette,
-    Random,
-    plain,
-)
+from jrn_lightning.rooms.materials import ANY, FABRIC, FLOORING, PAINT, TIMBER, Material, Palette
 
 Rectangle = tuple[float, float, float, float]  # x0, y0, x1, y1
 
@@ -103,7 +94,7 @@ class Room:
         return item
 
 
-def furnish(rng: Random) -> Room:
+def furnish(rng: Generator) -> Room:
     """A room with all that is in it."""
     return _Furnisher(rng).furnish()
 
@@ -126,7 +117,7 @@ class _Opening:
 
 
 class _Furnisher:
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Generator) -> None:
         self.rng = rng
         self.palette = Palette(rng)
         kind = str(rng.choice(list(_KINDS)))
@@ -274,7 +265,7 @@ class _Furnisher:
             for side in sides:
                 at = (s + side * hole.width, -deep + 0.004, z)
                 door.box((hole.width * wide, 0.016, tall), at, made)
-        knob = plain((0.4, 0.37, 0.3), gloss=0.6)
+        knob = Material.plain((0.4, 0.37, 0.3), gloss=0.6)
         door.box((0.12, 0.05, 0.02), (s + 0.38 * hole.width, -deep + 0.02, 1.0), knob)
         frame = palette.material(TIMBER)
         for side in (-1, 1):
@@ -355,7 +346,9 @@ class _Furnisher:
         count = 2 if max(x, y) > 5 else 1
         style = str(rng.choice(["pendant", "dome", "panel"]))
         power = rng.uniform(3.5, 6) / count**0.7
-        shade = plain(tint.tolist(), glow=1.6) if lit else palette.material(PAINT, bright=0.8)
+        shade = (
+            Material.plain(tint.tolist(), glow=1.6) if lit else palette.material(PAINT, bright=0.8)
+        )
         for k in range(count):
             share = (k + 0.5) / count
             at = (x * share, y / 2) if x > y else (x / 2, y * share)

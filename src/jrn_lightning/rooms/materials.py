@@ -12,9 +12,9 @@ from functools import cache
 from typing import Any, Final
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
-Random = np.random.Generator
 #: float32 wherever there is a value a pixel
 Float = NDArray[np.floating[Any]]
 
@@ -74,22 +74,18 @@ class Material:
     glow: float = 0.0
     absorbs: float = 0.0
 
-
-def plain(
-    colour: Sequence[float], *, gloss: float = 0.0, glow: float = 0.0, absorbs: float = 0.0
-) -> Material:
-    """A surface of one linear RGB colour, see :class:`Material`."""
-    return Material("plain", (tuple(colour),) * 3, 1.0, gloss=gloss, glow=glow, absorbs=absorbs)
+    @classmethod
+    def plain(
+        cls, colour: Sequence[float], *, gloss: float = 0.0, glow: float = 0.0, absorbs: float = 0.0
+    ) -> Material:
+        """A surface of one linear RGB colour."""
+        return cls("plain", (tuple(colour),) * 3, 1.0, gloss=gloss, glow=glow, absorbs=absorbs)
 
 
 class Palette:
-    """The few colours of one room, and materials made of them.
+    """The few colours of one room, and materials made of them."""
 
-    Args:
-        rng: the room's.
-    """
-
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Generator) -> None:
         self._rng = rng
         self.colours = np.array([_colour(rng, kind) for kind in _KINDS])
 
@@ -127,7 +123,7 @@ class Palette:
     def dark_screen(self) -> Material:
         """A display that is off, or a black glossy front."""
         shade = self._rng.uniform(0.015, 0.05)
-        return plain((shade,) * 3, gloss=0.6, absorbs=0.75)
+        return Material.plain((shade,) * 3, gloss=0.6, absorbs=0.75)
 
     def bright_print(self, glow: float) -> Material:
         """A display that is on, or a view out of a window."""
@@ -137,7 +133,7 @@ class Palette:
 _KINDS: Final = ("white", "grey", "wood", "wood", "muted", "muted", "strong", "dark")
 
 
-def _colour(rng: Random, kind: str) -> NDArray[np.float64]:
+def _colour(rng: Generator, kind: str) -> NDArray[np.float64]:
     """Linear RGB of an everyday surface."""
     if kind == "white":
         colour = rng.uniform(0.55, 0.85) * np.array([1, rng.uniform(0.93, 1), rng.uniform(0.8, 1)])
@@ -237,11 +233,7 @@ def _edge(value: Float, softness: float = 0.2) -> Float:
 
 
 class MaterialTable:
-    """Materials by row, evaluated at many points at once.
-
-    Args:
-        materials: row by row.
-    """
+    """Materials by row, evaluated at many points at once."""
 
     def __init__(self, materials: Sequence[Material]) -> None:
         def column(name: str) -> Float:

@@ -6,23 +6,14 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from numpy.random import Generator
 
 from jrn_lightning.rooms.item import UNLABELLED, Item, Top, spread, tilt
-from jrn_lightning.rooms.materials import (
-    ANY,
-    FABRIC,
-    PAINT,
-    PRINT,
-    TIMBER,
-    Material,
-    Palette,
-    Random,
-    plain,
-)
+from jrn_lightning.rooms.materials import ANY, FABRIC, PAINT, PRINT, TIMBER, Material, Palette
 
-_METAL: Final = plain((0.3, 0.3, 0.3), gloss=0.6)
-_DARK: Final = plain((0.04, 0.04, 0.045), gloss=0.3)
-_BLACK: Final = plain((0.03, 0.03, 0.033), gloss=0.4)
+_METAL: Final = Material.plain((0.3, 0.3, 0.3), gloss=0.6)
+_DARK: Final = Material.plain((0.04, 0.04, 0.045), gloss=0.3)
+_BLACK: Final = Material.plain((0.03, 0.03, 0.033), gloss=0.4)
 _GLASS: Final = Material(
     "blobs",
     ((0.3, 0.3, 0.32), (0.2, 0.2, 0.22), (0.45, 0.45, 0.45)),
@@ -34,7 +25,7 @@ _GLASS: Final = Material(
 _LAMPLIGHT: Final = (1.0, 0.9, 0.72)
 
 
-def box(rng: Random, palette: Palette) -> Item:
+def box(rng: Generator, palette: Palette) -> Item:
     """A carton, some with their flaps open."""
     w, d, h = rng.uniform((0.12, 0.1, 0.06), (0.34, 0.26, 0.28)).tolist()
     item = Item("box").box((w, d, h), (0, 0, 0), palette.material(ANY))
@@ -43,7 +34,7 @@ def box(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def carton(rng: Random, palette: Palette) -> Item:
+def carton(rng: Generator, palette: Palette) -> Item:
     """A large box for the floor."""
     w, d, h = rng.uniform((0.3, 0.25, 0.2), (0.6, 0.45, 0.5)).tolist()
     made = palette.material(ANY)
@@ -56,7 +47,7 @@ def carton(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def books(rng: Random, palette: Palette) -> Item:
+def books(rng: Generator, palette: Palette) -> Item:
     """A stack."""
     item = Item("books", name="book")
     z = 0.0
@@ -70,7 +61,7 @@ def books(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def bottle(rng: Random, palette: Palette) -> Item:
+def bottle(rng: Generator, palette: Palette) -> Item:
     """One to three bottles."""
     item = Item("bottle")
     for x in spread(int(rng.integers(1, 4)), 0.1):
@@ -80,14 +71,14 @@ def bottle(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def cup(rng: Random, palette: Palette) -> Item:
+def cup(rng: Generator, palette: Palette) -> Item:
     """A mug with a handle."""
     made = palette.material(("plain", "dots", "stripes"), gloss=0.3)
     item = Item("cup").add("pot", (0.085, 0.085, 0.1), (0, 0, 0), made)
     return item.box((0.03, 0.012, 0.06), (0.05, 0, 0.02), made)
 
 
-def bowl(rng: Random, palette: Palette) -> Item:
+def bowl(rng: Generator, palette: Palette) -> Item:
     """A bowl with fruit."""
     across = rng.uniform(0.18, 0.3)
     made = palette.material(("plain", "dots", "wood"))
@@ -99,24 +90,24 @@ def bowl(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def vase(rng: Random, palette: Palette) -> Item:
+def vase(rng: Generator, palette: Palette) -> Item:
     """A vase."""
     across, tall = rng.uniform(0.12, 0.2), rng.uniform(0.18, 0.36)
     made = palette.material(ANY, gloss=0.4)
     return Item("vase").add("vase", (across, across, tall), (0, 0, 0), made)
 
 
-def plant(rng: Random, palette: Palette) -> Item:
+def plant(rng: Generator, palette: Palette) -> Item:
     """A pot with leaves, knee-high or smaller."""
     return _plant(rng, palette, rng.uniform(0.22, 0.4))
 
 
-def floor_plant(rng: Random, palette: Palette) -> Item:
+def floor_plant(rng: Generator, palette: Palette) -> Item:
     """A pot with leaves for the floor."""
     return _plant(rng, palette, rng.uniform(0.7, 1.5))
 
 
-def _plant(rng: Random, palette: Palette, height: float) -> Item:
+def _plant(rng: Generator, palette: Palette, height: float) -> Item:
     item = Item("plant")
     pot = 0.35 * height if height < 0.5 else rng.uniform(0.25, 0.35)
     across = pot * rng.uniform(0.8, 1.1)
@@ -141,7 +132,7 @@ def _plant(rng: Random, palette: Palette, height: float) -> Item:
     return item
 
 
-def monitor(rng: Random, palette: Palette) -> Item:
+def monitor(rng: Generator, palette: Palette) -> Item:
     """A screen on a foot, with a keyboard before it."""
     item = Item("monitor")
     width = rng.uniform(0.45, 0.62)
@@ -157,7 +148,7 @@ def monitor(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def laptop(rng: Random, palette: Palette) -> Item:
+def laptop(rng: Generator, palette: Palette) -> Item:
     """An open laptop."""
     made = palette.material(("plain",))
     lean = tilt(rng.uniform(0.15, 0.4), (1, 0, 0))
@@ -167,7 +158,7 @@ def laptop(rng: Random, palette: Palette) -> Item:
     return item.add("box", (0.31, 0.016, 0.19), (0, -0.096, 0.033), screen, lean)
 
 
-def television(rng: Random, palette: Palette) -> Item:
+def television(rng: Generator, palette: Palette) -> Item:
     """A flat screen on feet."""
     item = Item("television")
     width = rng.uniform(0.75, 1.15)
@@ -179,7 +170,7 @@ def television(rng: Random, palette: Palette) -> Item:
     return item.box((width - 0.03, 0.006, tall - 0.03), (0, 0.026, 0.065), screen)
 
 
-def table_lamp(rng: Random, palette: Palette) -> Item:
+def table_lamp(rng: Generator, palette: Palette) -> Item:
     """A foot and a shade, lit or not."""
     item = Item("lamp")
     foot = palette.material(ANY)
@@ -188,22 +179,22 @@ def table_lamp(rng: Random, palette: Palette) -> Item:
     item.add(form, (0.13, 0.13, 0.6 * tall), (0, 0, 0), foot)
     item.add("cylinder", (0.02, 0.02, 0.1 * tall), (0, 0, 0.58 * tall), _METAL)
     across = rng.uniform(0.22, 0.36)
-    shade = plain(_LAMPLIGHT, glow=0.9) if rng.random() < 0.5 else palette.material(FABRIC)
+    shade = Material.plain(_LAMPLIGHT, glow=0.9) if rng.random() < 0.5 else palette.material(FABRIC)
     return item.add("shade", (across, across, 0.38 * tall), (0, 0, 0.62 * tall), shade)
 
 
-def floor_lamp(rng: Random, palette: Palette) -> Item:
+def floor_lamp(rng: Generator, palette: Palette) -> Item:
     """A pole with a shade."""
     tall = rng.uniform(1.4, 1.75)
     pole = palette.material(("plain", "wood"))
-    shade = plain(_LAMPLIGHT, glow=1.0) if rng.random() < 0.5 else palette.material(FABRIC)
+    shade = Material.plain(_LAMPLIGHT, glow=1.0) if rng.random() < 0.5 else palette.material(FABRIC)
     item = Item("floor lamp", name="lamp")
     item.add("cylinder", (0.28, 0.28, 0.025), (0, 0, 0), pole)
     item.add("cylinder", (0.03, 0.03, tall - 0.25), (0, 0, 0.025), pole)
     return item.add("shade", (0.38, 0.38, 0.3), (0, 0, tall - 0.3), shade)
 
 
-def clock(rng: Random, palette: Palette) -> Item:
+def clock(rng: Generator, palette: Palette) -> Item:
     """A small upright clock or photo frame."""
     w, h = rng.uniform(0.12, 0.24), rng.uniform(0.14, 0.26)
     lean = tilt(0.15, (1, 0, 0))
@@ -213,14 +204,14 @@ def clock(rng: Random, palette: Palette) -> Item:
     return item.box((0.03, 0.09, 0.01), (0, -0.035, 0), palette.material(TIMBER))
 
 
-def basket(rng: Random, palette: Palette) -> Item:
+def basket(rng: Generator, palette: Palette) -> Item:
     """A bin or basket."""
     item = Item(str(rng.choice(["garbage bin", "basket"])))
     across, tall = rng.uniform(0.22, 0.4), rng.uniform(0.25, 0.5)
     return item.add("pot", (across, across, tall), (0, 0, 0), palette.material(FABRIC + PAINT))
 
 
-def bag(rng: Random, palette: Palette) -> Item:
+def bag(rng: Generator, palette: Palette) -> Item:
     """A soft bag with a handle."""
     w, d, h = rng.uniform((0.25, 0.14, 0.25), (0.45, 0.25, 0.42)).tolist()
     made = palette.material(FABRIC)
@@ -230,21 +221,21 @@ def bag(rng: Random, palette: Palette) -> Item:
     return item.box((0.5 * w + 0.02, 0.02, 0.02), (0, 0, h + 0.09), made)
 
 
-def ball(rng: Random, palette: Palette) -> Item:
+def ball(rng: Generator, palette: Palette) -> Item:
     """A ball."""
     across = rng.uniform(0.12, 0.3)
     made = palette.material(FABRIC)
     return Item("ball").add("sphere", (across, across, across), (0, 0, 0), made)
 
 
-def cushion(rng: Random, palette: Palette) -> Item:
+def cushion(rng: Generator, palette: Palette) -> Item:
     """A cushion on the floor."""
     side = rng.uniform(0.38, 0.6)
     made = palette.material(FABRIC)
     return Item("pillow").add("pillow", (side, side, 0.16), (0, 0, 0), made)
 
 
-def shoes(rng: Random, palette: Palette) -> Item:
+def shoes(rng: Generator, palette: Palette) -> Item:
     """A pair."""
     item = Item("shoes", name="shoe")
     made = palette.material(FABRIC)
@@ -254,7 +245,7 @@ def shoes(rng: Random, palette: Palette) -> Item:
     return item
 
 
-def unlabelled(rng: Random, palette: Palette) -> Item:
+def unlabelled(rng: Generator, palette: Palette) -> Item:
     """Something that nobody labelled."""
     w, d, h = rng.uniform((0.06, 0.06, 0.04), (0.22, 0.2, 0.18)).tolist()
     form = str(rng.choice(["box", "cushion", "cylinder"]))
@@ -262,7 +253,7 @@ def unlabelled(rng: Random, palette: Palette) -> Item:
     return Item("unlabelled").add(form, (w, d, h), (0, 0, 0), made, name=UNLABELLED)
 
 
-Maker = Callable[[Random, Palette], Item]
+Maker = Callable[[Generator, Palette], Item]
 
 #: for tables, desks, shelves and cabinets
 ON_TOPS: Final[tuple[Maker, ...]] = (
@@ -276,7 +267,7 @@ ON_FLOOR: Final[tuple[Maker, ...]] = (
 )
 
 
-def picture(rng: Random, palette: Palette, width: float, height: float) -> Item:
+def picture(rng: Generator, palette: Palette, width: float, height: float) -> Item:
     """Something flat on a wall: a framed picture, a poster, a mirror, a board or a clock.
 
     Its frame is the wall's: x along it, y out of it, the lower edge at z = 0.
@@ -306,7 +297,7 @@ def picture(rng: Random, palette: Palette, width: float, height: float) -> Item:
     return Item("clock", "wall").add("cylinder", size, at, made, turn)
 
 
-def wall_shelf(rng: Random, palette: Palette, width: float) -> Item:
+def wall_shelf(rng: Generator, palette: Palette, width: float) -> Item:
     """A board on the wall for small things; see :func:`picture` for its frame."""
     item = Item("wall shelf", "wall", name="shelves")
     made = palette.material(TIMBER)

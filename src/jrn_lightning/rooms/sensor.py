@@ -6,12 +6,13 @@ import io
 from typing import Final
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from jrn_lightning.rooms.camera import Camera
-from jrn_lightning.rooms.materials import Float, Random, noise
+from jrn_lightning.rooms.materials import Float, noise
 from jrn_lightning.rooms.scene import Scene
 from jrn_lightning.rooms.shading import Surfaces
 
@@ -28,7 +29,7 @@ _FRAYED: Final = 0.4  # of the pixels beside a jump of depth
 _LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-def photograph(light: Float, rng: Random) -> NDArray[np.uint8]:
+def photograph(light: Float, rng: Generator) -> NDArray[np.uint8]:
     """An image ``(H, W, 3)`` from linear RGB: exposed, blurred, noisy, compressed."""
     height, width, _ = light.shape
     luminance = light @ _LUMINANCE
@@ -54,22 +55,14 @@ def photograph(light: Float, rng: Random) -> NDArray[np.uint8]:
     return np.asarray(Image.open(compressed))
 
 
-def unmeasured(
-    scene: Scene, camera: Camera, seen: Surfaces, depth: Float, size: tuple[int, int], rng: Random
-) -> Bool:
+def unmeasured(scene: Scene, camera: Camera, seen: Surfaces, depth: Float, rng: Generator) -> Bool:
     """Where the depth sensor has no reading, ``(H, W)``.
 
     Beyond its range; at grazing angles; where its projector, beside the camera, is hidden; on
     screens, mirrors and panes, in patches; and, with some chance, one pixel around jumps of depth.
-
-    Args:
-        scene: the room's mesh.
-        camera: the view.
-        seen: its H · W points.
-        depth: ``(H, W)`` metres, exact.
-        size: (H, W).
-        rng: the room's.
+    ``seen`` are the H · W points of the view, ``depth`` ``(H, W)`` is exact, in metres.
     """
+    size = depth.shape
     cosine = np.abs(np.einsum("ni,ni->n", seen.flat, seen.view))
     patches = _patches(size, rng, 14).ravel()
     missing = cosine < GRAZING + 0.1 * patches**2 * np.clip(seen.range / 4, 0, 1)
@@ -92,7 +85,7 @@ def jumps(depth: Float) -> Bool:
     return found
 
 
-def measured(depth: Float, missing: Bool, rng: Random) -> Float:
+def measured(depth: Float, missing: Bool, rng: Generator) -> Float:
     """Depth ``(H, W)`` in metres as the sensor gives it, 0 where missing.
 
     Its error grows with the square of the depth: 1.5 mm at 1 m, 3 cm at 5 m (Khoshelham and
@@ -104,15 +97,11 @@ def measured(depth: Float, missing: Bool, rng: Random) -> Float:
 
 
 def annotated(
-    label: NDArray[np.uint8], item: NDArray[np.int64], void: int, rng: Random
+    label: NDArray[np.uint8], item: NDArray[np.int64], void: int, rng: Generator
 ) -> NDArray[np.uint8]:
-    """Labels ``(H, W)`` as a person draws them: with gaps between things.
+    """Labels ``(H, W)`` as a person draws them: ``void`` in gaps between things.
 
-    Args:
-        label: exact labels.
-        item: ``(H, W)`` which thing is seen.
-        void: the label of a gap.
-        rng: the room's.
+    ``item`` ``(H, W)`` says which thing is seen.
     """
     gap = np.zeros(label.shape, np.bool_)
     gap[:, :-1] |= item[:, :-1] != item[:, 1:]
@@ -121,7 +110,7 @@ def annotated(
     return np.where(gap, np.uint8(void), label)
 
 
-def _patches(size: tuple[int, ...], rng: Random, cells: float) -> Float:
+def _patches(size: tuple[int, ...], rng: Generator, cells: float) -> Float:
     """Smooth noise 0 … 1 of so many cells across, ``(H, W)``, spread about evenly."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32) * (cells / size[1])
     x, y = x + rng.uniform(0, 200), y + rng.uniform(0, 200)

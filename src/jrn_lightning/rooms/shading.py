@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.random import Generator
 
 from jrn_lightning.rooms.camera import Camera
 from jrn_lightning.rooms.layout import Light, Room
-from jrn_lightning.rooms.materials import Float, Random
+from jrn_lightning.rooms.materials import Float
 from jrn_lightning.rooms.scene import Hits, Scene
 
 _TILE: Final = 4  # the 16 pixels of a tile take 16 samples of a light, then share them
@@ -53,17 +54,11 @@ class Surfaces:
 
 
 def radiance(
-    scene: Scene, room: Room, camera: Camera, seen: Surfaces, size: tuple[int, int], rng: Random
+    scene: Scene, room: Room, camera: Camera, seen: Surfaces, size: tuple[int, int], rng: Generator
 ) -> Float:
     """Linear RGB ``(H, W, 3)`` of a view, in units that only exposure gives a meaning.
 
-    Args:
-        scene: the room's mesh.
-        room: its lights.
-        camera: the view.
-        seen: what it sees, H · W points.
-        size: (H, W).
-        rng: the room's.
+    ``seen`` are the H · W points that the camera sees, ``size`` is (H, W).
     """
     row = seen.part
     to_part = scene.to_part[row]
@@ -98,7 +93,7 @@ def _toward(normal: Float, direction: Float) -> Float:
     return np.where(_dot(normal, direction)[:, None] < 0, -normal, normal)
 
 
-def _tiled(size: tuple[int, int], rng: Random) -> Float:
+def _tiled(size: tuple[int, int], rng: Generator) -> Float:
     """Points of the unit square ``(N, 2)``: a jittered grid, one cell to each pixel of a tile."""
     cells = rng.permutation(_TILE * _TILE)
     grid = np.stack([cells // _TILE, cells % _TILE], -1) + rng.random((_TILE * _TILE, 2))

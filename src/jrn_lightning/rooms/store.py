@@ -96,11 +96,9 @@ class Rooms:
             DEPTH: Depth(DEPTH),
             SEMANTIC: Semantic(SEMANTIC, SPACE.classes, SPACE.name),
         }
-        first_test = spec.train_rooms * spec.views + 1
-        self.splits = {
-            keys.TRAIN: list(range(1, first_test)),
-            keys.TEST: list(range(first_test, spec.frames + 1)),
-        }
+        numbers = list(range(1, spec.frames + 1))
+        first_test = spec.train_rooms * spec.views
+        self.splits = {keys.TRAIN: numbers[:first_test], keys.TEST: numbers[first_test:]}
         self.truths: dict[str, tuple[str, ...]] = {}
         self.notes = {
             "ground_truth": "generated rooms, depth with a sensor's holes and noise",

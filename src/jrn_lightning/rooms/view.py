@@ -42,14 +42,9 @@ def draw_room(
     size: tuple[int, int],
     advance: Callable[[], object] = lambda: None,
 ) -> list[View]:
-    """All views of a room.
+    """All views of a room, each of ``size`` (H, W).
 
-    Args:
-        seed: of the data set.
-        number: of the room; with the seed it determines everything.
-        views: how many.
-        size: (H, W).
-        advance: called after each view.
+    The seed of the data set and the number of the room determine everything.
     """
     rng = np.random.default_rng((seed, number))
     room = furnish(rng)
@@ -70,7 +65,7 @@ def draw(
     seen = Surfaces(scene, camera, hits, rays)
     image = sensor.photograph(radiance(scene, room, camera, seen, size, rng), rng)
     depth = hits.distance.reshape(size)
-    missing = sensor.unmeasured(scene, camera, seen, depth, size, rng)
+    missing = sensor.unmeasured(scene, camera, seen, depth, rng)
     label, item = scene.label[seen.part].reshape(size), scene.item[seen.part].reshape(size)
     measured = sensor.measured(depth, missing, rng)
     return View(image, measured, sensor.annotated(label, item, VOID, rng))
