@@ -77,16 +77,7 @@ def folder_of_npy(folder: Path, maps: Maps) -> Path:
 @pytest.mark.parametrize("modality", [DEPTH, SEMANTIC], ids=lambda m: m.name)
 @pytest.mark.parametrize(
     "store",
-    [
-        npz,
-        npy,
-        channels_last,
-        mat5,
-        mat5_frames_first,
-        mat73,
-        mat73_frames_first,
-        folder_of_npy,
-    ],
+    [npz, npy, channels_last, mat5, mat5_frames_first, mat73, mat73_frames_first, folder_of_npy],
 )
 def test_every_form_gives_the_same_maps(
     tmp_path: Path, modality: Modality, store: Callable[[Path, Maps], Path]
@@ -158,20 +149,16 @@ def _bytes(name: str, content: bytes) -> Callable[[Path], Path]:
     return store
 
 
-def _empty(folder: Path) -> Path:
-    (folder / "maps").mkdir()
-    return folder / "maps"
+def _folder(**maps: Maps) -> Callable[[Path], Path]:
+    """A folder of .npy files; numbers are written with a leading n."""
 
+    def store(folder: Path) -> Path:
+        (folder / "maps").mkdir()
+        for name, array in maps.items():
+            np.save(folder / "maps" / f"{name.removeprefix('n')}.npy", array)
+        return folder / "maps"
 
-def _twice(folder: Path) -> Path:
-    np.save(folder / "1.npy", DEPTHS[0])
-    np.save(folder / "01.npy", DEPTHS[0])
-    return folder
-
-
-def _nameless(folder: Path) -> Path:
-    np.save(folder / "first.npy", DEPTHS[0])
-    return folder
+    return store
 
 
 def _eight_bit(folder: Path) -> Path:
@@ -198,9 +185,9 @@ def _eight_bit(folder: Path) -> Path:
         (_npz(depth=DEPTHS.astype(str)), "of type <U"),
         (_npz(depth=ODDS), r"shape \(3, 4, 6\).*1 channel"),
         (_npz(depth=DEPTHS[:0]), "no predictions"),
-        (_empty, r"holds no \.npy or \.png"),
-        (_twice, "frame 1 is there twice"),
-        (_nameless, r"first\.npy: the name does not end in a frame number"),
+        (_folder(), r"holds no \.npy or \.png"),
+        (_folder(n1=DEPTHS[0], n01=DEPTHS[0]), "frame 1 is there twice"),
+        (_folder(first=DEPTHS[0]), r"first\.npy: the name does not end in a frame number"),
         (_eight_bit, "mode L, not a 16-bit"),
     ],
 )

@@ -90,23 +90,12 @@ def build(
     kinds = data.modalities
     for name, given in inputs.items():
         _check_coverage(data, name, given.source)
-        classes = getattr(kinds[name], "classes", None)
-        if given.source.classes not in (None, classes):
-            raise CacheError(
-                f"{given.source.path} predicts {', '.join(given.source.classes or ())}, "
-                f"the {name} of {data.path} has {', '.join(classes or ())}. "
-                "Give another --label-space, or predictions in this order."
-            )
+        _check_classes(data, name, given.source)
         if not given.source.ordered_by_name:
             _check_order(data, kinds[name], given)
     hashes = {name: given.source.hash() for name, given in inputs.items()}
-    with CacheWriter(
-        out,
-        modalities=kinds,
-        frame=data.size,
-        force=force,
-        notes={**data.notes, **(notes or {})},
-    ) as writer:
+    remarks = {**data.notes, **(notes or {})}
+    with CacheWriter(out, modalities=kinds, frame=data.size, force=force, notes=remarks) as writer:
         for split, numbers in data.splits.items():
             writer.add_split(
                 split,
@@ -152,7 +141,7 @@ def _truths(data: DataSet, split: str) -> dict[str, tuple[str, ...]]:
 
 def _spec(given: Input, digest: str, split: str, size: tuple[int, int]) -> PredictionSpec:
     source = given.source
-    grid, alignment = Grid.parse(given.grid, (source.shape[1], source.shape[2]), size)
+    grid, alignment = Grid.parse(given.grid, source.shape[1:], size)
     # The other official frames were in nobody's training set.
     sampling = given.sampling if split == keys.TRAIN or given.sampling == "unknown" else "unseen"
     provenance = Provenance(given.network, digest, sampling, alignment)
@@ -178,6 +167,16 @@ def _check_coverage(data: DataSet, name: str, source: Maps) -> None:
         )
 
 
+def _check_classes(data: DataSet, name: str, source: Maps) -> None:
+    classes = getattr(data.modalities[name], "classes", None)
+    if source.classes not in (None, classes):
+        raise CacheError(
+            f"{source.path} predicts {', '.join(source.classes or ())}, "
+            f"the {name} of {data.path} has {', '.join(classes or ())}. "
+            "Give another --label-space, or predictions in this order."
+        )
+
+
 def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
     """Refuse maps that fit other frames as well as, or better than, their own.
 
@@ -187,13 +186,12 @@ def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
     numbers = sorted(n for s, ns in data.splits.items() if s != keys.PREDICT for n in ns)
     last = len(given.source.numbers)
     chosen = numbers[:: max(1, len(numbers) // _ORDER_FRAMES)]
-    grid, _ = Grid.parse(given.grid, (given.source.shape[1], given.source.shape[2]), data.size)
-    height, width = (min(c, p) for c, p in zip(_ORDER_SIZE, data.size, strict=True))
-    rows, columns = (  # the pixels at the cells' centres
-        (np.arange(cells) + 0.5) * pixels // cells
-        for cells, pixels in zip((height, width), data.size, strict=True)
+    grid, _ = Grid.parse(given.grid, given.source.shape[1:], data.size)
+    height, width = np.minimum(_ORDER_SIZE, data.size).tolist()
+    pixels = np.ix_(  # those at the cells' centres
+        ((np.arange(height) + 0.5) * data.size[0] // height).astype(int),
+        ((np.arange(width) + 0.5) * data.size[1] // width).astype(int),
     )
-    pixels = np.ix_(rows.astype(int), columns.astype(int))
     regions = Regions.of([(slice(None), slice(None))], (height, width))
     measure = modality.measure(modality.primary)
 

@@ -71,11 +71,8 @@ class LabelSpace:
                 f"raw class names {unknown[:3]} are not among the {len(parents)} of NYU Depth v2. "
                 "Is this the file nyu_depth_v2_labeled.mat?"
             )
-        exceptions = {
-            raw: label
-            for label, name in enumerate(self.members)
-            for raw in self.exceptions.get(name, ())
-        }
+        label = {name: number for number, name in enumerate(self.members)}
+        exceptions = {raw: label[name] for name, raws in self.exceptions.items() for raw in raws}
         table = [exceptions.get(name, nyu40[parents[name]]) for name in names]
         return np.array([VOID, *table], np.uint8)
 
@@ -99,38 +96,21 @@ def nyu40_of_raw() -> Mapping[str, int]:
     return MappingProxyType({row["name"]: int(row["nyu40"]) for row in rows})
 
 
-def _others(*named: int) -> tuple[int, ...]:
-    return tuple(i for i in range(1, NYU40 + 1) if i not in named)
-
-
-_WANG_GROUND = (2, 20)
-_WANG_VERTICAL = (1, 3, 8, 10, 13, 19, 24)
-_WANG_FURNITURE = (4, 6, 7, 14)
-
 WANG5: Final = LabelSpace(
     "wang5",
     {
-        "Ground": _WANG_GROUND,
-        "Vertical": _WANG_VERTICAL,
+        "Ground": (2, 20),
+        "Vertical": (1, 3, 8, 10, 13, 19, 24),
         "Ceiling": (22,),
-        "Furniture": _WANG_FURNITURE,
-        "Object": _others(*_WANG_GROUND, *_WANG_VERTICAL, 22, *_WANG_FURNITURE),
+        "Furniture": (4, 6, 7, 14),
+        "Object": (5, 9, 11, 12, 15, 16, 17, 18, 21, 23, *range(25, NYU40 + 1)),
     },
     "Wang et al., Towards Unified Depth and Semantic Prediction From a Single Image, CVPR 2015",
     {
         "Vertical": (
-            "classroom board",
-            "window cover",
-            "door frame",
-            "door curtain",
-            "garage door",
-            "wall stand",
-            "dishwasher",
-            "projector screen",
-            "mailshelf",
-            "wardrobe",
-            "storage shelvesbooks",
-            "wall decoration",
+            *("classroom board", "window cover", "door frame", "door curtain", "garage door"),
+            *("wall stand", "dishwasher", "projector screen", "mailshelf", "wardrobe"),
+            *("storage shelvesbooks", "wall decoration"),
         ),
         "Furniture": ("coffee table", "mattress"),
     },

@@ -7,7 +7,7 @@ data set's own 1-based number with four digits. Silberman, Hoiem, Kohli and Ferg
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,17 +43,11 @@ _COLOUR_CHANGE: Final = 0.6
 
 def modalities(space: LabelSpace) -> dict[str, Modality]:
     """Depth, and semantics in a label space."""
-    return {
-        DEPTH: Depth(DEPTH),
-        SEMANTIC: Semantic(SEMANTIC, space.classes, space.name),
-    }
+    return {DEPTH: Depth(DEPTH), SEMANTIC: Semantic(SEMANTIC, space.classes, space.name)}
 
 
 def _notes(space: LabelSpace) -> dict[str, str]:
     return {"data": "NYU Depth v2", "label_space": space.name, "label_space_hash": space.hash}
-
-
-# -- forms of the data set ---------------------------------------------------------------------
 
 
 class FrameFolder:
@@ -85,8 +79,7 @@ class FrameFolder:
         self._partial = partial
         self.modalities = modalities(space)
         self._labels = space.from_nyu40()
-        train, test = (self._list(f"{name}.txt") for name in ("train", "test"))
-        self.splits = {keys.TRAIN: train, keys.TEST: test}
+        self.splits = {split: self._list(f"{split}.txt") for split in (keys.TRAIN, keys.TEST)}
         if (path / "unlabelled.txt").exists():
             self.splits[keys.PREDICT] = self._list("unlabelled.txt")
         self.splits = {name: numbers for name, numbers in self.splits.items() if numbers}
@@ -114,7 +107,13 @@ class FrameFolder:
             if self._has("depth", number):
                 truth[DEPTH] = _PICTURE_METRES[self._picture("depth", number, "png")]
             if self._has("label40", number):
-                truth[SEMANTIC] = self._labels[self._label40(number)]
+                label = self._picture("label40", number, "png")
+                if label.max() > NYU40:
+                    raise CacheError(
+                        f"{self.path}/label40/{frame_id(number)}.png holds the label {label.max()} "
+                        f"(allowed: 0 for unlabelled, 1 to {NYU40})."
+                    )
+                truth[SEMANTIC] = self._labels[label]
             for name in self.modalities.keys() - truth.keys():
                 kind = self.modalities[name]
                 truth[name] = np.full(self.size, kind.invalid, kind.target_dtype)
@@ -123,15 +122,6 @@ class FrameFolder:
     def _has(self, kind: str, number: int) -> bool:
         """Whether a ground truth is to be read; without ``partial`` a missing one is an error."""
         return not self._partial or (self.path / kind / f"{frame_id(number)}.png").exists()
-
-    def _label40(self, number: int) -> NDArray[np.uint8]:
-        label = self._picture("label40", number, "png")
-        if label.max() > NYU40:
-            raise CacheError(
-                f"{self.path}/label40/{frame_id(number)}.png holds the label {label.max()} "
-                f"(allowed: 0 for unlabelled, 1 to {NYU40})."
-            )
-        return label
 
     def _picture(self, kind: str, number: int, suffix: str) -> NDArray[np.uint8]:
         file = self.path / kind / f"{frame_id(number)}.{suffix}"
@@ -157,9 +147,8 @@ class FrameFolder:
         try:
             return [int(line) for line in text.split()]
         except ValueError as error:
-            raise CacheError(
-                f"{self.path / name}: {error}. Give one frame number a line."
-            ) from None
+            message = f"{self.path / name}: {error}. Give one frame number a line."
+            raise CacheError(message) from None
 
     def _types(self) -> dict[int, str]:
         file = self.path / "scene_type.tsv"
@@ -169,23 +158,26 @@ class FrameFolder:
         try:
             return {int(number): kind for number, kind in rows}
         except ValueError:
-            raise CacheError(
-                f"{file}: expected lines of a frame number, a tab and a type."
-            ) from None
+            message = f"{file}: expected lines of a frame number, a tab and a type."
+            raise CacheError(message) from None
 
     def _find_scenes(self) -> dict[int, str]:
         types = self._types()
+        # Test frames with and without truth share scenes, and a type where types are known.
+        type_of = {keys.TRAIN: keys.TRAIN, keys.TEST: keys.TEST, keys.PREDICT: keys.TEST}
         group = {
-            number: (split == keys.TRAIN, types.get(number, split))
+            number: (split == keys.TRAIN, types.get(number, type_of[split]))
             for split, numbers in self.splits.items()
             for number in numbers
         }
-        # Test frames with and without truth share scenes, and a type where types are known.
-        for number, (is_train, kind) in group.items():
-            if kind == keys.PREDICT:
-                group[number] = (is_train, keys.TEST)
         scenes: dict[int, str] = {}
-        for run in _runs(sorted(group), group):
+        numbers = sorted(group)
+        ends = [
+            k
+            for k, (a, b) in enumerate(pairwise(numbers), start=1)
+            if b != a + 1 or group[a] != group[b]
+        ]
+        for run in _split(numbers, ends):
             for scene in self._cut(run) if len(run) > _LONG_RUN else [run]:
                 name = f"{group[scene[0]][1]}_{frame_id(scene[0])}"
                 scenes |= dict.fromkeys(scene, name)
@@ -193,12 +185,8 @@ class FrameFolder:
 
     def _cut(self, run: list[int]) -> list[list[int]]:
         colours = [_colours(self._picture("rgb", number, "jpg")) for number in run]
-        scenes = [[run[0]]]
-        for number, before, after in zip(run[1:], colours, colours[1:], strict=False):
-            if 1 - np.minimum(before, after).sum() > _COLOUR_CHANGE:
-                scenes.append([])
-            scenes[-1].append(number)
-        return scenes
+        shared = [np.minimum(a, b).sum() for a, b in pairwise(colours)]
+        return _split(run, [k for k, s in enumerate(shared, start=1) if 1 - s > _COLOUR_CHANGE])
 
 
 class LabeledMat:
@@ -233,11 +221,9 @@ class LabeledMat:
             # A copy of the file without the other depth serves as well.
             depths = (main, other) if _DEPTHS[other] in self._file else (main,)
             self.truths: dict[str, tuple[str, ...]] = {DEPTH: depths}
-            expected = {
-                "images": (count, 3, width, height),
-                **{_DEPTHS[name]: (count, width, height) for name in depths},
-                "labels": (count, width, height),
-            }
+            maps = [*(_DEPTHS[name] for name in depths), "labels"]
+            expected: dict[str, tuple[int, ...]] = {"images": (count, 3, width, height)}
+            expected |= dict.fromkeys(maps, (count, width, height))
             found = {name: self._file[name].shape for name in expected}
             names = self._strings("names")
             self._scenes = self._strings("scenes")
@@ -254,10 +240,9 @@ class LabeledMat:
         self.size = (height, width)
         self._labels = space.from_raw(names)
         self.splits = _official_splits(splits, count)
+        truth = "raw sensor depth with its mask" if raw_depth else "in-filled depth"
         self.notes = _notes(space) | {
-            "ground_truth": "raw sensor depth with its mask, raw labels"
-            if raw_depth
-            else "in-filled depth, raw labels",
+            "ground_truth": f"{truth}, raw labels",
             "scenes": "the data set's own",
         }
 
@@ -273,8 +258,13 @@ class LabeledMat:
             others: dict[tuple[str, str], NDArray[Any]] | None = None
             if targets:
                 main, *rest = self.truths[DEPTH]
-                label = self._to_classes(self._file["labels"][row].T)
-                truth = {DEPTH: self._depth(main, row), SEMANTIC: label}
+                label = self._file["labels"][row].T
+                if label.max() >= len(self._labels):
+                    raise CacheError(
+                        f"{self.path}: label {label.max()} is beyond the {len(self._labels) - 1} "
+                        "names. Download it again."
+                    )
+                truth = {DEPTH: self._depth(main, row), SEMANTIC: self._labels[label]}
                 others = {(DEPTH, name): self._depth(name, row) for name in rest}
             picture = self._file["images"][row].transpose(2, 1, 0) if image else None
         except (OSError, RuntimeError) as error:
@@ -294,15 +284,6 @@ class LabeledMat:
         """Close the file."""
         self._file.close()
 
-    def _to_classes(self, raw: NDArray[Any]) -> NDArray[np.uint8]:
-        if raw.max() >= len(self._labels):
-            raise CacheError(
-                f"{self.path}: label {raw.max()} is beyond the {len(self._labels) - 1} names. "
-                "Download it again."
-            )
-        classes: NDArray[np.uint8] = self._labels[raw]
-        return classes
-
     def _strings(self, name: str) -> list[str]:
         """MATLAB cell array of strings: references to character arrays."""
         return [
@@ -314,10 +295,8 @@ class LabeledMat:
 def _official_splits(path: Path, count: int) -> dict[str, list[int]]:
     arrays = read_mat5(path)
     try:
-        splits = {
-            split: [int(n) for n in arrays[key].ravel()]
-            for split, key in ((keys.TRAIN, "trainNdxs"), (keys.TEST, "testNdxs"))
-        }
+        names = {keys.TRAIN: "trainNdxs", keys.TEST: "testNdxs"}
+        splits = {split: [int(n) for n in arrays[key].ravel()] for split, key in names.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CacheError(
             f"{path} lacks a list of frames ({error}). Give splits.mat with trainNdxs and testNdxs."
@@ -328,15 +307,8 @@ def _official_splits(path: Path, count: int) -> dict[str, list[int]]:
     return {name: numbers for name, numbers in splits.items() if numbers}
 
 
-def _runs(numbers: Sequence[int], group: Mapping[int, object]) -> list[list[int]]:
-    """Stretches of consecutive numbers of one group."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and runs[-1][-1] == number - 1 and group[number - 1] == group[number]:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return runs
+def _split(numbers: list[int], ends: list[int]) -> list[list[int]]:
+    return [numbers[a:b] for a, b in pairwise([0, *ends, len(numbers)])]
 
 
 def _colours(image: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import h5py
 import numpy as np
@@ -36,15 +36,23 @@ _INDEX: Final = "index"
 _CLASSES: Final = "classes"
 
 
-class PredictionSource(ABC):
-    """Predictions of one modality, by frame number.
+class _Contents(NamedTuple):
+    """What a file or folder holds; see :class:`PredictionSource`."""
 
-    Args:
+    numbers: list[int]
+    raw: Callable[[int], NDArray[Any]]  # map by frame, in the file's units and order of axes
+    files: list[Path]
+    ordered_by_name: bool
+    classes: tuple[str, ...] | None = None
+
+
+class PredictionSource:
+    """Predictions of one modality, by frame number; made by :func:`open_source`.
+
+    Attributes:
         path: the file or folder.
         channels: C of the modality.
         scale: factor to the modality's units, e.g. 0.001 for millimetres.
-
-    Attributes:
         numbers: the frames that it covers, in its own order.
         ordered_by_name: whether each map says which frame it is of; if not, the maps are taken to
             be those of frames 1, 2, 3 …
@@ -53,24 +61,32 @@ class PredictionSource(ABC):
         classes: names of the channels, where the file gives them.
     """
 
-    numbers: list[int]
-    ordered_by_name: bool
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    classes: tuple[str, ...] | None = None
-
-    def __init__(self, path: Path, channels: int, scale: float) -> None:
+    def __init__(self, path: Path, channels: int, scale: float, contents: _Contents) -> None:
         self.path = path
         self.channels = channels
         self.scale = scale
+        self.numbers, self._raw, self._files, self.ordered_by_name, self.classes = contents
+        first = self._raw(self.numbers[0])
+        if first.dtype.kind not in "fiu":
+            raise CacheError(f"{path}: maps of type {first.dtype}. Give numbers.")
+        if first.dtype.kind != "f" and scale == 1:
+            raise CacheError(
+                f"{path}: maps of the integer type {first.dtype} have no stated unit. "
+                "Give the scale, e.g. --depth-scale 0.001 for millimetres."
+            )
+        c, h, w = self._channels_first(first).shape
+        self.shape = (c, h, w)
+        half = first.dtype == np.float16 and scale == 1
+        self.dtype: np.dtype[Any] = np.dtype(np.float16 if half else np.float32)
 
-    @abstractmethod
-    def _raw(self, number: int) -> NDArray[Any]:
-        """The map of a covered frame, in the file's units and order of axes."""
-
-    @abstractmethod
     def hash(self) -> str:
         """SHA-256 of the file, or of a folder's names and files."""
+        if not self.path.is_dir():
+            return _file_hash(self.path)
+        sha = hashlib.sha256()
+        for file in self._files:
+            sha.update(file.name.encode() + bytes.fromhex(_file_hash(file)))
+        return sha.hexdigest()
 
     def read(self, number: int) -> NDArray[Any]:
         """Prediction of frame ``number``: ``(C, h, w)`` in the modality's units.
@@ -86,21 +102,6 @@ class PredictionSource(ABC):
             )
         return maps if self.scale == 1 else np.asarray(maps * self.scale, np.float32)
 
-    def _describe(self) -> None:
-        """Set shape and dtype from the first frame."""
-        first = self._raw(self.numbers[0])
-        if first.dtype.kind not in "fiu":
-            raise CacheError(f"{self.path}: maps of type {first.dtype}. Give numbers.")
-        if first.dtype.kind != "f" and self.scale == 1:
-            raise CacheError(
-                f"{self.path}: maps of the integer type {first.dtype} have no stated unit. "
-                "Give the scale, e.g. --depth-scale 0.001 for millimetres."
-            )
-        shape = self._channels_first(first).shape
-        self.shape = (shape[0], shape[1], shape[2])
-        half = first.dtype == np.float16 and self.scale == 1
-        self.dtype = np.dtype(np.float16 if half else np.float32)
-
     def _channels_first(self, maps: NDArray[Any]) -> NDArray[Any]:
         if maps.ndim == 2 and self.channels == 1:
             maps = maps[None]
@@ -112,92 +113,6 @@ class PredictionSource(ABC):
             f"{self.path}: a prediction of shape {maps.shape}, where {self.channels} channel(s) "
             f"were expected. Give ({self.channels}, h, w) or (h, w, {self.channels}) a frame."
         )
-
-
-class _ArraySource(PredictionSource):
-    """One array, frames first."""
-
-    def __init__(
-        self,
-        path: Path,
-        channels: int,
-        scale: float,
-        maps: Any,
-        index: NDArray[Any] | None,
-        classes: NDArray[Any] | None,
-        matlab_axes: bool = False,
-    ) -> None:
-        super().__init__(path, channels, scale)
-        self._maps = maps
-        self._swap = matlab_axes
-        self.ordered_by_name = index is not None
-        if index is None:
-            self.numbers = list(range(1, len(maps) + 1))
-        else:
-            self.numbers = _numbers(path, index, len(maps))
-        self._row = {number: row for row, number in enumerate(self.numbers)}
-        if not self.numbers:
-            raise CacheError(f"{path} holds no predictions.")
-        self.classes = None if classes is None else tuple(map(str, classes))
-        self._describe()
-
-    def _raw(self, number: int) -> NDArray[Any]:
-        maps = np.asarray(self._maps[self._row[number]])
-        return maps.swapaxes(-1, -2) if self._swap else maps
-
-    def hash(self) -> str:
-        return _file_hash(self.path)
-
-
-class _FolderSource(PredictionSource):
-    """One file a frame."""
-
-    ordered_by_name = True
-
-    def __init__(self, path: Path, channels: int, scale: float) -> None:
-        super().__init__(path, channels, scale)
-        self._files: dict[int, Path] = {}
-        for file in sorted(path.iterdir()):
-            if file.suffix.lower() not in (".npy", ".png"):
-                continue
-            digits = re.search(r"(\d+)$", file.stem)
-            if digits is None:
-                raise CacheError(
-                    f"{file}: the name does not end in a frame number. Name the files 0001.npy, …"
-                )
-            number = int(digits[1])
-            if number in self._files:
-                raise CacheError(
-                    f"{path}: frame {number} is there twice, as {file.name} and "
-                    f"{self._files[number].name}. Keep one."
-                )
-            self._files[number] = file
-        if not self._files:
-            raise CacheError(f"{path} holds no .npy or .png file. Give {_FORMS}.")
-        self.numbers = list(self._files)
-        self._describe()
-
-    def _raw(self, number: int) -> NDArray[Any]:
-        file = self._files[number]
-        try:
-            if file.suffix.lower() == ".npy":
-                array: NDArray[Any] = np.load(file, allow_pickle=False)
-                return array
-            with Image.open(file) as picture:
-                if not picture.mode.startswith("I"):
-                    raise CacheError(
-                        f"{file} is a picture of mode {picture.mode}, not a 16-bit map. "
-                        "Write depth as 16-bit PNG, e.g. in millimetres."
-                    )
-                return np.asarray(picture).astype(np.int32)
-        except (OSError, ValueError) as error:
-            raise CacheError(f"{file} cannot be read ({error}). Write it again.") from error
-
-    def hash(self) -> str:
-        sha = hashlib.sha256()
-        for file in self._files.values():
-            sha.update(file.name.encode() + bytes.fromhex(_file_hash(file)))
-        return sha.hexdigest()
 
 
 def open_source(
@@ -215,57 +130,104 @@ def open_source(
     Raises:
         CacheError: a path, an array or a shape that cannot be used, with what would do.
     """
-    channels = modality.channels
     if not path.exists():
         raise CacheError(f"{path} does not exist. Give {_FORMS}.")
-    if path.is_dir():
-        return _FolderSource(path, channels, scale)
     try:
-        if path.suffix == ".npy":
-            maps = np.load(path, mmap_mode="r", allow_pickle=False)
-            return _ArraySource(path, channels, scale, maps, None, None)
-        if path.suffix == ".npz":
-            # NumPy leaves a file of its own open when it is no archive.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            maps = arrays[_choose(path, {name: a.ndim for name, a in arrays.items()}, key)]
-            index, classes = arrays.get(_INDEX), arrays.get(_CLASSES)
-            return _ArraySource(path, channels, scale, maps, index, classes)
-        if path.suffix == ".mat" and h5py.is_hdf5(path):
-            return _from_mat73(path, channels, scale, frames, key)
-        if path.suffix == ".mat":
-            return _from_mat5(path, channels, scale, frames, key)
+        contents = _folder(path) if path.is_dir() else _file(path, frames, key)
+        return PredictionSource(path, modality.channels, scale, contents)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CacheError(f"{path} cannot be read ({error}). Give {_FORMS}.") from error
-    raise CacheError(f"{path} has the unknown form {path.suffix!r}. Give {_FORMS}.")
 
 
-def _from_mat73(
-    path: Path, channels: int, scale: float, frames: int, key: str | None
-) -> PredictionSource:
-    """MATLAB v7.3 is HDF5 with reversed axes: (h, w, C, N) lies here as (N, C, w, h)."""
-    file = h5py.File(path, "r", locking=False)  # kept open: maps are read one at a time
-    arrays = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
-    maps = arrays[_choose(path, {name: a.ndim for name, a in arrays.items()}, key)]
-    index = arrays[_INDEX][()] if _INDEX in arrays else None
-    count = frames if index is None else index.size
-    if len(maps) != count and maps.shape[-1] == count:
-        # Frames first in MATLAB, so last here: (h, w[, C]) of each is reversed as well.
-        reversed_maps = maps[()].T
-        return _ArraySource(path, channels, scale, reversed_maps, index, None)
-    return _ArraySource(path, channels, scale, maps, index, None, matlab_axes=True)
+def _folder(path: Path) -> _Contents:
+    """One file a frame."""
+    files: dict[int, Path] = {}
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() not in (".npy", ".png"):
+            continue
+        digits = re.search(r"(\d+)$", file.stem)
+        if digits is None:
+            raise CacheError(
+                f"{file}: the name does not end in a frame number. Name the files 0001.npy, …"
+            )
+        number = int(digits[1])
+        if number in files:
+            raise CacheError(
+                f"{path}: frame {number} is there twice, as {file.name} and "
+                f"{files[number].name}. Keep one."
+            )
+        files[number] = file
+    if not files:
+        raise CacheError(f"{path} holds no .npy or .png file. Give {_FORMS}.")
+    return _Contents(list(files), lambda n: _read_map(files[n]), list(files.values()), True)
 
 
-def _from_mat5(
-    path: Path, channels: int, scale: float, frames: int, key: str | None
-) -> PredictionSource:
+def _read_map(file: Path) -> NDArray[Any]:
+    try:
+        if file.suffix.lower() == ".npy":
+            array: NDArray[Any] = np.load(file, allow_pickle=False)
+            return array
+        with Image.open(file) as picture:
+            if not picture.mode.startswith("I"):
+                raise CacheError(
+                    f"{file} is a picture of mode {picture.mode}, not a 16-bit map. "
+                    "Write depth as 16-bit PNG, e.g. in millimetres."
+                )
+            return np.asarray(picture).astype(np.int32)
+    except (OSError, ValueError) as error:
+        raise CacheError(f"{file} cannot be read ({error}). Write it again.") from error
+
+
+def _file(path: Path, frames: int, key: str | None) -> _Contents:
+    """One array, whose maps :func:`_array` takes frames first."""
+    if path.suffix == ".npy":
+        return _array(path, np.load(path, mmap_mode="r", allow_pickle=False))
+    if path.suffix == ".npz":
+        # NumPy leaves a file of its own open when it is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        maps = arrays[_choose(path, arrays, key)]
+        return _array(path, maps, arrays.get(_INDEX), arrays.get(_CLASSES))
+    if path.suffix != ".mat":
+        raise CacheError(f"{path} has the unknown form {path.suffix!r}. Give {_FORMS}.")
+    if h5py.is_hdf5(path):
+        # MATLAB v7.3 is HDF5 with reversed axes: (h, w, C, N) lies here as (N, C, w, h).
+        hdf5 = h5py.File(path, "r", locking=False)  # kept open: maps are read one at a time
+        arrays = {name: item for name, item in hdf5.items() if isinstance(item, h5py.Dataset)}
+        maps = arrays[_choose(path, arrays, key)]
+        index = arrays[_INDEX][()] if _INDEX in arrays else None
+        count = frames if index is None else index.size
+        if len(maps) != count and maps.shape[-1] == count:
+            # Frames first in MATLAB, so last here: (h, w[, C]) of each is reversed as well.
+            return _array(path, maps[()].T, index)
+        return _array(path, maps, index, swap=True)
     arrays = read_mat5(path)
-    name = _choose(path, {n: a.ndim for n, a in arrays.items() if hasattr(a, "ndim")}, key)
-    maps, index = arrays[name], arrays.get(_INDEX)
+    maps, index = arrays[_choose(path, arrays, key)], arrays.get(_INDEX)
     count = frames if index is None else index.size
     if maps.shape[-1] == count or len(maps) != count:
         maps = np.moveaxis(maps, -1, 0)  # frames last, as MATLAB keeps them
-    return _ArraySource(path, channels, scale, maps, index, None)
+    return _array(path, maps, index)
+
+
+def _array(
+    path: Path,
+    maps: Any,
+    index: NDArray[Any] | None = None,
+    classes: NDArray[Any] | None = None,
+    swap: bool = False,
+) -> _Contents:
+    """Maps ``(N, …)``, in which h and w may be swapped."""
+    numbers = list(range(1, len(maps) + 1)) if index is None else _numbers(path, index, len(maps))
+    if not numbers:
+        raise CacheError(f"{path} holds no predictions.")
+    row = {number: k for k, number in enumerate(numbers)}
+
+    def raw(number: int) -> NDArray[Any]:
+        array = np.asarray(maps[row[number]])
+        return array.swapaxes(-1, -2) if swap else array
+
+    names = None if classes is None else tuple(map(str, classes))
+    return _Contents(numbers, raw, [path], index is not None, names)
 
 
 def read_mat5(path: Path) -> dict[str, Any]:
@@ -281,33 +243,29 @@ def read_mat5(path: Path) -> dict[str, Any]:
     return variables
 
 
-def _choose(path: Path, dimensions: dict[str, int], key: str | None) -> str:
+def _choose(path: Path, variables: dict[str, Any], key: str | None) -> str:
     """Name of the array of maps."""
-    candidates = [name for name, ndim in dimensions.items() if ndim >= 3]
+    arrays = {name: value for name, value in variables.items() if hasattr(value, "ndim")}
+    candidates = [name for name, array in arrays.items() if array.ndim >= 3]
     if key is not None:
         if key not in candidates:
             raise CacheError(
                 f"{path} has no array of maps called {key!r}. It has: {', '.join(candidates)}."
             )
         return key
-    if len(candidates) == 1:
-        return candidates[0]
-    usual = [name for name in candidates if name in _MAPS]
-    if len(usual) == 1:
-        return usual[0]
+    for names in (candidates, [name for name in candidates if name in _MAPS]):
+        if len(names) == 1:
+            return names[0]
     raise CacheError(
-        f"{path} holds the arrays {', '.join(dimensions) or '(none)'}; which are the predictions? "
+        f"{path} holds the arrays {', '.join(arrays) or '(none)'}; which are the predictions? "
         f"Call the array one of {', '.join(_MAPS)}, or give its name."
     )
 
 
 def _numbers(path: Path, index: NDArray[Any], maps: int) -> list[int]:
     numbers = np.asarray(index).ravel()
-    if (
-        numbers.size != maps
-        or numbers.dtype.kind not in "iuf"
-        or (numbers != numbers.round()).any()
-    ):
+    is_number = numbers.dtype.kind in "iuf"
+    if numbers.size != maps or not is_number or (numbers != numbers.round()).any():
         raise CacheError(
             f"{path}: 'index' has {numbers.size} entries of type {numbers.dtype} for {maps} maps. "
             "Give the frame number of each map."
