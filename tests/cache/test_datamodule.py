@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from jrn_lightning.cache import CacheWriter, PredictionCache
-from jrn_lightning.cache.datamodule import CacheDataModule, EpochShuffle, Share, split_by_scene
+from jrn_lightning.cache.datamodule import CacheDataModule, EpochShuffle, split_by_scene
 from jrn_lightning.errors import CacheError, ConfigError
 from tests.caches import write_small_cache
 
@@ -138,7 +138,7 @@ def test_fitting_never_looks_at_the_test_split(
     monkeypatch.setattr(PredictionCache, "split", split)
     data = made(small_cache, "fit")
     ids(data.train_dataloader()), ids(data.val_dataloader()[0])
-    data.target_means(), data.input_statistics()
+    data.target_means(), data.input_statistics
     assert set(asked) == {"train"}
     assert data.test is None
 
@@ -289,11 +289,17 @@ def test_processes_share_an_epoch(length: int, world: int) -> None:
         assert max(map(together.count, range(length))) <= 2
 
 
-@pytest.mark.parametrize("length", [1, 7, 8])
-def test_evaluation_is_shared_without_repetition(length: int) -> None:
-    shares = [list(Share(length, rank, 4)) for rank in range(4)]
-    assert [len(s) for s in shares] == [len(Share(length, r, 4)) for r in range(4)]
-    assert sorted(i for share in shares for i in share) == list(range(length))
+@pytest.mark.parametrize("world", [1, 2, 5])
+def test_evaluation_is_shared_without_repetition(
+    fitted: CacheDataModule, monkeypatch: pytest.MonkeyPatch, world: int
+) -> None:
+    assert fitted.val is not None
+    shares: list[int] = []
+    for rank in range(world):
+        monkeypatch.setattr(fitted, "_share", lambda rank=rank: (rank, world))
+        (loader,) = fitted.val_dataloader()
+        shares += loader.sampler
+    assert sorted(shares) == list(range(len(fitted.val)))
 
 
 def test_only_test_batches_hold_other_ground_truth_and_only_on_demand(tmp_path: Path) -> None:
@@ -356,7 +362,7 @@ def fitted(small_cache: Path) -> Iterator[CacheDataModule]:
 
 
 def test_input_statistics_are_those_of_the_training_inputs(fitted: CacheDataModule) -> None:
-    found = fitted.input_statistics()
+    found = fitted.input_statistics
     assert fitted.train is not None
     batch = fitted.train.batch(range(len(fitted.train)))
     for m, x in batch["input"].items():

@@ -60,7 +60,7 @@ def test_networks_of_our_own_for_everything_or_for_one_modality(
     assert "out-of-fold" in out
     assert "depth_network: small on 32 × 32, 1 epochs, 2 folds by scene" in out
     with PredictionCache(tmp_path / "own.h5") as cache:
-        assert cache.split("train").prediction_shape("semantic") == (5, 8, 8)
+        assert cache.split("train").spec("semantic").shape == (5, 8, 8)
         assert cache.splits == ("train", "test", "predict")
     networks = tmp_path / "own-single-task"
     assert len(list(networks.glob("*.ckpt"))) == 4
@@ -150,7 +150,7 @@ def test_rooms_and_their_photographs(
     with PredictionCache(tmp_path / "refined.h5") as refined:
         split = refined.split("predict")
         assert split.ids == ["view0", "view1"]
-        assert split.prediction_shape("depth") == (1, 48, 64)
+        assert split.spec("depth").shape == (1, 48, 64)
     for i in range(2):
         with Image.open(tmp_path / "refined-pictures" / f"view{i}.png") as picture:
             assert np.asarray(picture).std() > 10

@@ -57,7 +57,7 @@ def test_photographs_become_a_cache_under_their_names(
         split = cache.split("predict")
         assert split.ids == ["attic", "hall"]
         assert cache.frame == (60, 80)
-        assert split.prediction_shape("semantic") == (5, 12, 16)
+        assert split.spec("semantic").shape == (5, 12, 16)
         np.testing.assert_array_equal(split.image(1), np.asarray(Image.open(folder / "hall.png")))
     assert sum(told) == 2
 

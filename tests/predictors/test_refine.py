@@ -300,7 +300,7 @@ def test_what_was_refined_can_be_refined_again(
     twice = refined(checkpoint, once, "train", tmp_path / "2.h5")
     digest = load_network(checkpoint).digest
     with PredictionCache(once) as a, PredictionCache(twice) as b:
-        assert a.split("train").prediction_shape("depth") == (1, 24, 32)
+        assert a.split("train").spec("depth").shape == (1, 24, 32)
         first, second = (c.split("train").provenance("semantic") for c in (a, b))
         assert first.source == "made on noisy"
         assert second.source == "made on made on noisy"

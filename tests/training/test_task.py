@@ -86,7 +86,7 @@ def test_what_a_muted_input_holds_is_in_no_statistic(
     task: JointRefinement, data: CacheDataModule, poisoned: str, value: str
 ) -> None:
     if value == "constant":
-        constant = ConstantMean(data.input_statistics().mean)
+        constant = ConstantMean(data.input_statistics.mean)
         task.evaluator = Evaluator(task.modalities, mute_value=constant)
     batches = list(data.test_dataloader())[:2]
     clean = evaluated(task, batches)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,11 +41,7 @@ Loader: TypeAlias = "DataLoader[Batch]"
 class EpochShuffle(Sampler[int]):
     """A permutation that depends on the seed and the epoch alone, so that a resumed run repeats it.
 
-    Args:
-        length: number of frames.
-        seed: of the permutation.
-        rank: of this process.
-        world: processes that share an epoch; the last ones repeat frames to be equally long.
+    ``world`` processes share an epoch; the last ones repeat frames to be equally long.
     """
 
     def __init__(self, length: int, seed: int, rank: int = 0, world: int = 1) -> None:
@@ -63,19 +59,6 @@ class EpochShuffle(Sampler[int]):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
         padded = np.resize(order, len(self) * self.world)
         return iter(padded[self.rank :: self.world].tolist())
-
-
-class Share(Sampler[int]):
-    """Every ``world``-th frame: each process evaluates its own, none twice."""
-
-    def __init__(self, length: int, rank: int = 0, world: int = 1) -> None:
-        self.positions = range(rank, length, world)
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.positions)
 
 
 def split_by_scene(
@@ -113,17 +96,11 @@ def split_by_scene(
 
 @dataclass(frozen=True)
 class InputStatistics:
-    """What muting needs to know of the training inputs.
+    """What muting needs to know of the training inputs, by modality."""
 
-    Args:
-        mean: modality -> ``(C,)``.
-        deviation: modality -> ``(C,)``.
-        mean_map: modality -> ``(C, H, W)``.
-    """
-
-    mean: dict[str, Tensor]
-    deviation: dict[str, Tensor]
-    mean_map: dict[str, Tensor]
+    mean: dict[str, Tensor]  # (C,)
+    deviation: dict[str, Tensor]  # (C,)
+    mean_map: dict[str, Tensor]  # (C, H, W)
 
 
 class CacheDataModule(pl.LightningDataModule):
@@ -180,21 +157,15 @@ class CacheDataModule(pl.LightningDataModule):
         self._chosen, self._frame = modalities, frame
         #: frame size over the size at which the training loss is taken; read on :meth:`setup`
         self.output_scale = 2
-        self.batch_size = batch_size
-        self.val_fraction = val_fraction
-        self.split_seed = split_seed
-        self.seed = seed
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.val_fraction, self.split_seed, self.seed = val_fraction, split_seed, seed
         self.memory_limit = memory_limit_gib * 2**30
-        self.num_workers = num_workers
         self.limit_train, self.limit_test = limit_train, limit_test
-        self.alternative = alternative
-        self.channels_last = channels_last
+        self.alternative, self.channels_last = alternative, channels_last
         self.skipped: dict[str, int] = {}
         self.train: CachedFrames | None = None
         self.val: CachedFrames | None = None
         self.test: CachedFrames | None = None
-
-    # -- the cache -----------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
         """Make the cache, if it can be made and is not there; one process does it."""
@@ -234,35 +205,30 @@ class CacheDataModule(pl.LightningDataModule):
         """(H, W) at which the training loss is taken."""
         return self.frame[0] // self.output_scale, self.frame[1] // self.output_scale
 
-    # -- set-up --------------------------------------------------------------------------------
-
     def setup(self, stage: str | None = None) -> None:
         """Load what ``stage`` (``fit``, ``validate``, ``test``) needs; None for everything.
 
-        Before a trainer calls it, into memory. Only a trainer knows the device: when it calls this,
-        what is in memory is moved there.
+        Only a trainer knows the device: when it calls this, what is in memory is moved there.
         """
         if stage in (None, "fit", "validate") and self.train is None:
             self._setup_fit()
         if stage in (None, "test") and self.test is None:
             split = self.cache.split(TEST)
-            self.test = self._frames(split, self._test_rows, split.target_size())
+            self.test = self._frames(
+                split, range(len(split))[: self.limit_test], split.target_size()
+            )
         for frames in (self.train, self.val, self.test):
             if frames is not None:
                 self._keep(frames)
 
-    @property
-    def _test_rows(self) -> range:
-        return range(len(self.cache.split(TEST)))[: self.limit_test]
-
     def _setup_fit(self) -> None:
-        split = self.cache.split(TRAIN)
+        split = source = self.cache.split(TRAIN)
+        training, validation = list(range(len(split))), list[int]()
         if VAL in self.cache.splits:
-            training, validation = list(range(len(split))), None
+            source = self.cache.split(VAL)
+            validation = list(range(len(source)))
         elif self.val_fraction > 0:
             training, validation = split_by_scene(split.scenes, self.val_fraction, self.split_seed)
-        else:
-            training, validation = list(range(len(split))), []
         train = self._frames(split, training[: self.limit_train], self.loss_size)
         usable = np.flatnonzero(train.valid_pixels())
         self.skipped = {TRAIN: len(train) - len(usable)}
@@ -277,12 +243,9 @@ class CacheDataModule(pl.LightningDataModule):
                 self.skipped[TRAIN],
             )
         self.train = self._frames(split, train.rows[usable], self.loss_size)
-        if validation is None:
-            split = self.cache.split(VAL)
-            validation = list(range(len(split)))
         if validation:
             limit = None if self.limit_train is None else max(1, self.limit_train // 4)
-            self.val = self._frames(split, validation[:limit], split.target_size())
+            self.val = self._frames(source, validation[:limit], source.target_size())
 
     def _frames(
         self,
@@ -314,22 +277,21 @@ class CacheDataModule(pl.LightningDataModule):
 
     @property
     def _device(self) -> torch.device:
-        trainer = self.trainer
-        return torch.device("cpu") if trainer is None else trainer.strategy.root_device
-
-    # -- loaders -------------------------------------------------------------------------------
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     def _share(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    @property
-    def _at_work(self) -> bool:
-        """Whether a trainer asks, which will call :meth:`on_after_batch_transfer`."""
-        return self.trainer is not None and self.trainer.state.status == TrainerStatus.RUNNING
-
-    def _loader(self, frames: CachedFrames, sampler: Sampler[int], batch_size: int) -> Loader:
+    def _loader(
+        self, frames: CachedFrames, sampler: Iterable[int] | None = None, batch_size: int = 1
+    ) -> Loader:
         workers = 0 if frames.resident else self.num_workers
-        collate: Callable[[Any], Any] = as_collected if self._at_work else frames.prepare
+        # A trainer that asks will call on_after_batch_transfer.
+        asked = self.trainer is not None and self.trainer.state.status == TrainerStatus.RUNNING
+        collate: Callable[[Any], Any] = as_collected if asked else frames.prepare
+        if sampler is None:  # each process evaluates frames of its own, none twice
+            rank, world = self._share()
+            sampler = range(rank, len(frames), world)
         return DataLoader(
             frames,
             batch_size=batch_size,
@@ -349,24 +311,18 @@ class CacheDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> list[Loader]:
         """In order, one frame at a time; no loader if there is no validation split."""
-        if self.val is None:
-            return []
-        return [self._loader(self.val, Share(len(self.val), *self._share()), 1)]
+        return [] if self.val is None else [self._loader(self.val)]
 
     def test_dataloader(self) -> Loader:
         """In order, one frame at a time."""
         assert self.test is not None
-        sampler = Share(len(self.test), *self._share())
-        return self._loader(self.test, sampler, 1)
+        return self._loader(self.test)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """A batch to where the network is.
-
-        Frames that are kept there are there already, and looking at every tensor to find that out
-        takes a hundredth of a small training step.
-        """
+        """A batch to where the network is."""
+        # To look at every tensor of those that are there takes a hundredth of a small step.
         if batch["index"].device == device:
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
@@ -378,8 +334,6 @@ class CacheDataModule(pl.LightningDataModule):
         frames = self.test if trainer.testing else self.train if trainer.training else self.val
         assert frames is not None
         return frames.prepare(batch)
-
-    # -- statistics ----------------------------------------------------------------------------
 
     def target_means(self) -> dict[str, Tensor]:
         """Mean of the valid training ground truth of each modality: scalars."""
@@ -394,6 +348,7 @@ class CacheDataModule(pl.LightningDataModule):
             means[name] = torch.tensor(total / max(count, 1.0))
         return means
 
+    @cached_property
     def input_statistics(self) -> InputStatistics:
         """Means and deviations of the training inputs, in one pass."""
         frames = self._training_frames()
@@ -412,17 +367,11 @@ class CacheDataModule(pl.LightningDataModule):
             deviation[name] = (square / len(frames) - m.square()).clamp_min(0).sqrt().float()
         return InputStatistics(mean, deviation, mean_map)
 
-    @cached_property
-    def _input_statistics(self) -> InputStatistics:
-        return self.input_statistics()
-
     def mute_value(self, name: str, seed: int = 0) -> MuteValue:
         """What stands in for a muted input of the test split, by its name.
 
-        Args:
-            name: ``zero``, ``mean_map``, ``constant``, ``other_image`` or ``noise``; means and
-                deviations are of the training inputs.
-            seed: of the other images, or of the noise.
+        Means and deviations are of the training inputs; ``seed`` is of the other images, or of the
+        noise.
 
         Raises:
             ConfigError: no such value; the known ones are listed.
@@ -430,14 +379,12 @@ class CacheDataModule(pl.LightningDataModule):
         if name == Zero.name:
             return Zero()
         if name == OtherImage.name:
-            scenes = [self.cache.split(TEST).scenes[i] for i in self._test_rows]
+            scenes = self.cache.split(TEST).scenes[: self.limit_test]
             return OtherImage(self._test_inputs, torch.from_numpy(partners(scenes, seed)))
-        if name not in {v.name for v in MUTE_VALUES}:
-            raise ConfigError(
-                f"there is no mute value {name!r}. Choose from: "
-                f"{', '.join(v.name for v in MUTE_VALUES)}."
-            )
-        statistics = self._input_statistics
+        known = [value.name for value in MUTE_VALUES]
+        if name not in known:
+            raise ConfigError(f"there is no mute value {name!r}. Choose from: {', '.join(known)}.")
+        statistics = self.input_statistics
         if name == MeanMap.name:
             return MeanMap(statistics.mean_map)
         if name == ConstantMean.name:

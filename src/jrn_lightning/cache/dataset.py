@@ -34,8 +34,8 @@ def nearest_rows(out_size: int, in_size: int) -> NDArray[np.int64]:
 class CachedFrames(Dataset[Batch]):
     """Some frames of one split, whole batches at a time, in two stages.
 
-    A data loader collects native maps (:meth:`__getitems__`): small, and in memory or on the device
-    after :meth:`load` and :meth:`to`, else read when they are asked for. :meth:`prepare` makes a
+    A data loader collects native maps (:meth:`__getitems__`): in memory or on the device after
+    :meth:`load` and :meth:`to`, else read when they are asked for. :meth:`prepare` makes a
     :class:`Batch` of them wherever they are by then: inputs of the frame's size, ground truth in
     the type that losses take. ``frames[i]`` does both.
 
@@ -45,10 +45,8 @@ class CachedFrames(Dataset[Batch]):
         rows: positions in the split.
         frame: (H, W) of the inputs.
         target_size: (H', W') of the ground truth; None if it is not wanted.
-        untouched: also serve the prediction at the ground truth's size, straight from its own
-            grid, under ``untouched``.
-        alternative: also serve the alternative ground truths that the split has, under
-            ``alternative``.
+        untouched: also serve the prediction at the ground truth's size, from its own grid.
+        alternative: also serve the alternative ground truths that the split has.
         channels_last: serve the inputs in that memory format.
     """
 
@@ -64,21 +62,16 @@ class CachedFrames(Dataset[Batch]):
         alternative: bool = False,
         channels_last: bool = False,
     ) -> None:
-        self.split = split
-        self.modalities = modalities
+        self.split, self.modalities = split, modalities
         self.rows = np.asarray(rows, np.int64)
-        self.frame = frame
-        self.target_size = target_size
-        self.untouched = untouched
-        self.alternative = alternative
+        self.frame, self.target_size = frame, target_size
+        self.untouched, self.alternative = untouched, alternative
         self.channels_last = channels_last
         self._index = torch.from_numpy(self.rows)
         self._maps: dict[str, dict[Any, Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    # -- where they are ------------------------------------------------------------------------
 
     @property
     def resident(self) -> bool:
@@ -93,7 +86,7 @@ class CachedFrames(Dataset[Batch]):
     @property
     def nbytes(self) -> int:
         """Memory that is or would be resident, in bytes."""
-        samples = sum(int(np.prod(self.split.prediction_shape(m))) * 4 for m in self.modalities)
+        samples = sum(int(np.prod(self.split.spec(m).shape)) * 4 for m in self.modalities)
         if self.target_size is not None:
             truths = [*self.modalities, *(m for m, _ in self._alternatives)]
             pixels = int(np.prod(self.target_size))
@@ -112,8 +105,6 @@ class CachedFrames(Dataset[Batch]):
         for part in self._maps.values():
             for key, maps in part.items():  # one after the other: never all of them twice
                 part[key] = maps.to(device)
-
-    # -- batches -------------------------------------------------------------------------------
 
     def __getitem__(self, position: int) -> Batch:
         """A prepared batch of one."""
@@ -144,28 +135,23 @@ class CachedFrames(Dataset[Batch]):
             "input": {m: self._input(m, x) for m, x in native.items()},
         }
         if TARGET in batch:
-            targets = {m: self._typed(m, x) for m, x in batch[TARGET].items()}
-            whole["target"] = targets
-            whole["valid"] = self._valid(targets)
-            if self.untouched:
-                assert self.target_size is not None
-                # Statistics take twice as long of maps in the other memory format.
-                same = self.target_size == tuple(self.frame) and not self.channels_last
-                whole["untouched"] = {
-                    m: whole["input"][m] if same else self._resampled(m, x, self.target_size)
-                    for m, x in native.items()
-                }
+            whole["target"] = {m: self._typed(m, x) for m, x in batch[TARGET].items()}
+            whole["valid"] = self._valid(whole["target"])
+        if self.untouched and self.target_size is not None:
+            # Statistics take twice as long of maps in the other memory format.
+            same = self.target_size == tuple(self.frame) and not self.channels_last
+            whole["untouched"] = {
+                m: whole["input"][m] if same else self._resampled(m, x, self.target_size)
+                for m, x in native.items()
+            }
         if ALTERNATIVE in batch:
             others = batch[ALTERNATIVE].items()
-            whole["alternative"] = {(m, name): self._typed(m, x) for (m, name), x in others}
+            whole["alternative"] = {key: self._typed(key[0], x) for key, x in others}
         return whole  # type: ignore[return-value]
 
     def inputs(self, modality: str, positions: Tensor) -> Tensor:
-        """One modality's inputs ``(B, C, H, W)`` at ``positions`` ``(B,)``, on their device.
-
-        Frames that lie there are found without waiting for the device to tell which.
-        """
-        if self.resident:
+        """One modality's inputs ``(B, C, H, W)`` at ``positions`` ``(B,)``, on their device."""
+        if self.resident:  # found without waiting for the device to tell which
             native = self._maps[PREDICTION][modality][positions.to(self.device)]
         else:
             native = self._predictions(modality, positions.tolist())
@@ -181,13 +167,9 @@ class CachedFrames(Dataset[Batch]):
 
     def valid_pixels(self) -> NDArray[np.int64]:
         """Pixels of each frame where every modality has ground truth: ``(N,)``."""
-        counts = [
-            int(self._valid({m: self.target(m, i) for m in self.modalities}).sum())
-            for i in range(len(self))
-        ]
-        return np.asarray(counts, np.int64)
-
-    # -- the second stage ----------------------------------------------------------------------
+        rows = range(len(self))
+        masks = (self._valid({m: self.target(m, i) for m in self.modalities}) for i in rows)
+        return np.asarray([int(mask.sum()) for mask in masks], np.int64)
 
     def _input(self, modality: str, native: Tensor) -> Tensor:
         return self._resampled(modality, native, self.frame, self.channels_last)
@@ -205,13 +187,10 @@ class CachedFrames(Dataset[Batch]):
         masks = (self.modalities[m].target_valid(t) for m, t in targets.items())
         return reduce(torch.logical_and, masks)
 
-    # -- the first stage -----------------------------------------------------------------------
-
     @property
     def _alternatives(self) -> list[tuple[str, str]]:
-        if not self.alternative:
-            return []
-        return [(m, name) for m in self.modalities for name in self.split.truths.get(m, ())[1:]]
+        given = self.split.alternatives if self.alternative else []
+        return [(m, name) for m, name in given if m in self.modalities]
 
     def _read(
         self, positions: Sequence[int], dtype: np.dtype[Any] | None = None
@@ -230,8 +209,7 @@ class CachedFrames(Dataset[Batch]):
     def _predictions(
         self, modality: str, positions: Sequence[int], dtype: np.dtype[Any] | None = None
     ) -> Tensor:
-        # Frame by frame into its place: a list of them all, and its copy, would be the whole split
-        # again.
+        # Frame by frame into its place: a list of them all would be the whole split again.
         spec = self.split.spec(modality)
         maps = np.empty((len(positions), *spec.shape), dtype or spec.dtype)
         for k, i in enumerate(positions):
@@ -249,10 +227,11 @@ class CachedFrames(Dataset[Batch]):
         maps = np.empty((len(positions), *self.target_size), dtype)
         for k, i in enumerate(positions):
             row = int(self.rows[i])
-            if alternative is None:
-                target = self.split.target(modality, row)
-            else:
-                target = self.split.alternative(modality, alternative, row)
+            target = (
+                self.split.target(modality, row)
+                if alternative is None
+                else self.split.alternative(modality, alternative, row)
+            )
             maps[k] = target if full else target[y[:, None], x]
         return torch.from_numpy(maps)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,76 +53,79 @@ class Provenance:
 
 @dataclass(frozen=True)
 class PredictionSpec:
-    """All but the values of one modality's predictions in one split.
+    """All but the values of one modality's predictions in one split."""
 
-    Args:
-        shape: (C, h, w) of one sample.
-        dtype: float16 or float32.
-        grid: how the samples lie on the frame.
-        provenance: where they come from.
-    """
-
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
+    shape: tuple[int, int, int]  # (C, h, w) of one sample
+    dtype: np.dtype[Any]  # float16 or float32
     grid: Grid
     provenance: Provenance
 
 
-@dataclass
+class Field(NamedTuple):
+    """One dataset of a split, a sample a frame."""
+
+    what: str  # for messages
+    shape: tuple[int, ...]  # of one sample
+    dtype: np.dtype[Any]  # in which it is stored
+    problem: Callable[[NDArray[Any]], str | None]  # of a sample's values, None if there is none
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
 class SplitContent:
-    """A split without its samples; of those, the digests.
+    """A split without its samples."""
 
-    Args:
-        ids: of the frames.
-        scenes: of the frames.
-        specs: of the predictions, by modality.
-        targets: whether there is ground truth.
-        images: whether there are images.
-        truths: names of the ground truths by modality, where they have any: of the one under
-            ``target``, then of its alternatives.
-        digests: row -> digest of the sample.
-    """
-
+    name: str
     ids: list[str]
     scenes: list[str]
     specs: dict[str, PredictionSpec]
-    targets: bool
-    images: bool
-    truths: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    digests: dict[int, bytes] = field(default_factory=dict)
+    has_targets: bool
+    has_images: bool
+    #: names of the ground truths by modality, where they have any: of the one under ``target``,
+    #: then of its alternatives
+    truths: dict[str, tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
     @property
     def alternatives(self) -> list[tuple[str, str]]:
-        """See :func:`alternatives`."""
-        return alternatives(self.truths)
+        """Modality and name of every ground truth but the main ones."""
+        return [(m, name) for m, names in self.truths.items() for name in names[1:]]
+
+    def fields(
+        self, modalities: Mapping[str, Modality], frame: tuple[int, int]
+    ) -> dict[str, Field]:
+        """The datasets of its maps, by their names within the group of the split."""
+        found = {
+            f"{keys.PREDICTION}/{m}": Field(
+                f"{m} prediction", spec.shape, spec.dtype, modalities[m].check_prediction
+            )
+            for m, spec in self.specs.items()
+        }
+        truths = [(f"{keys.TARGET}/{m}", m, "") for m in modalities] if self.has_targets else []
+        truths += [(f"{keys.ALTERNATIVE}/{m}/{n}", m, f" {n!r}") for m, n in self.alternatives]
+        for key, m, name in truths:
+            kind = modalities[m]
+            what = f"{m} ground truth{name}"
+            found[key] = Field(what, frame, kind.target_dtype, kind.check_target)
+        if self.has_images:
+            found[keys.IMAGE] = Field("image", (*frame, 3), np.dtype(np.uint8), lambda _: None)
+        return found
 
 
-def check_ids(splits: Mapping[str, Sequence[str]], path: Path) -> None:
-    """Make sure that every frame is there once, in one split.
-
-    Raises:
-        CacheError: an id that is empty, or there twice.
-    """
+def check_ids(splits: Iterable[SplitContent], path: Path) -> None:
+    """Refuse an id that is empty, or there twice in any of the splits."""
     home: dict[str, str] = {}
-    for split, ids in splits.items():
-        for name in ids:
+    for split in splits:
+        for name in split.ids:
             if not name:
-                raise CacheError(f"{path}: split {split!r} has a frame with an empty id.")
+                raise CacheError(f"{path}: split {split.name!r} has a frame with an empty id.")
             if name in home:
                 raise CacheError(
-                    f"{path}: frame {name!r} is in split {home[name]!r} and again in {split!r}. "
-                    "A frame belongs to one split, once."
+                    f"{path}: frame {name!r} is in split {home[name]!r} and again in "
+                    f"{split.name!r}. A frame belongs to one split, once."
                 )
-            home[name] = split
-
-
-def alternatives(truths: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    """Modality and name of every ground truth but the main ones.
-
-    >>> alternatives({"depth": ("filled", "raw"), "semantic": ("labels",)})
-    [('depth', 'raw')]
-    """
-    return [(m, name) for m, names in truths.items() for name in names[1:]]
+            home[name] = split.name
 
 
 def are_names(names: object) -> bool:
@@ -135,10 +138,7 @@ def are_names(names: object) -> bool:
 
 
 def digest(arrays: Iterable[NDArray[Any]]) -> bytes:
-    """SHA-256 over the bytes of one sample.
-
-    Predictions, ground truth, alternatives to it, image, in that order.
-    """
+    """SHA-256 over the bytes of one frame, in the order of :meth:`SplitContent.fields`."""
     sha = hashlib.sha256()
     for array in arrays:
         sha.update(np.ascontiguousarray(array).data)
@@ -149,6 +149,7 @@ def content_hash(
     frame: tuple[int, int],
     modalities: Mapping[str, Modality],
     splits: Mapping[str, SplitContent],
+    digests: Mapping[str, Mapping[int, bytes]],
 ) -> str:
     """SHA-256 over structure and samples, whatever the order of writing.
 
@@ -162,8 +163,8 @@ def content_hash(
             name: {
                 "ids": splits[name].ids,
                 "scenes": splits[name].scenes,
-                "targets": splits[name].targets,
-                "images": splits[name].images,
+                "targets": splits[name].has_targets,
+                "images": splits[name].has_images,
                 "predictions": {
                     m: [spec.shape, str(spec.dtype), astuple(spec.grid), asdict(spec.provenance)]
                     for m, spec in splits[name].specs.items()
@@ -175,8 +176,8 @@ def content_hash(
     }
     sha = hashlib.sha256(json.dumps(structure).encode())
     for name in present:
-        for i in range(len(splits[name].ids)):
-            sha.update(splits[name].digests[i])
+        for i in range(len(splits[name])):
+            sha.update(digests[name][i])
     return sha.hexdigest()
 
 
@@ -186,12 +187,7 @@ def set_text(item: Any, key: str, text: str) -> None:
 
 
 def text(item: Any, key: str) -> str:
-    """A string attribute.
-
-    Raises:
-        KeyError: it is missing.
-        TypeError: it is no fixed-length string.
-    """
+    """A string attribute; raises KeyError or TypeError where there is none."""
     value = item.attrs[key]
     if not isinstance(value, bytes):
         raise TypeError(f"attribute {key!r} of {item.name!r} is {value!r}, not a string")

@@ -62,11 +62,6 @@ class Grid:
     def parse(cls, text: str, grid: tuple[int, int], frame: tuple[int, int]) -> tuple[Grid, str]:
         """The grid that ``area``, ``corners`` or ``OY,SY,OX,SX`` means, and its alignment.
 
-        Args:
-            text: as given on a command line.
-            grid: samples (h, w) of the prediction.
-            frame: pixels (H, W) of the frame.
-
         Raises:
             CacheError: any other text.
 
@@ -121,10 +116,7 @@ def resampling_matrix(
         frame: pixels of the frame along this axis.
         offset: frame pixel of the first sample.
         step: frame pixels from one sample to the next.
-        dtype: of the result; computed in float64.
-
-    Returns:
-        ``(out_size, in_size)``, rows summing to 1.
+        dtype: of the result ``(out_size, in_size)``; computed in float64.
     """
     cell = frame / out_size
     centre = (torch.arange(out_size, dtype=torch.float64) + 0.5) * cell - 0.5
@@ -144,11 +136,10 @@ def _matrices(
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """Row matrix ``(H', h)`` and transposed column matrix ``(w, W')``."""
-    rows = resampling_matrix(
-        size[0], samples[0], frame=frame[0], offset=grid.offset_y, step=grid.step_y
-    )
-    columns = resampling_matrix(
-        size[1], samples[1], frame=frame[1], offset=grid.offset_x, step=grid.step_x
+    axes = ((grid.offset_y, grid.step_y), (grid.offset_x, grid.step_x))
+    rows, columns = (
+        resampling_matrix(size[i], samples[i], frame=frame[i], offset=offset, step=step)
+        for i, (offset, step) in enumerate(axes)
     )
     return rows.to(device), columns.T.contiguous().to(device)
 
@@ -169,12 +160,9 @@ def resample(
         maps: ``(..., h, w)`` of any floating dtype.
         grid: where the samples sit.
         frame: pixels (H, W) of the frame.
-        size: cells (H', W') of the result.
+        size: cells (H', W') of the float32 result ``(..., H', W')``.
         channels_last: give ``(B, C, H', W')`` in that memory format, at no cost; to convert it
             would take longer than the resampling.
-
-    Returns:
-        ``(..., H', W')`` float32.
     """
     rows, columns = _matrices(
         grid,

@@ -30,6 +30,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self
 
@@ -46,7 +47,6 @@ from jrn_lightning.cache.format import (
     PredictionSpec,
     Provenance,
     SplitContent,
-    alternatives,
     are_names,
     check_ids,
     content_hash,
@@ -57,56 +57,27 @@ from jrn_lightning.cache.grid import Grid
 from jrn_lightning.errors import CacheError, JRNError
 from jrn_lightning.modalities import Modality
 
-__all__ = ["CacheSplit", "PredictionCache", "check"]
-
 _REBUILD: Final = "Build the cache again, or copy it again from where it came."
 
 
-class CacheSplit:
-    """One split of a :class:`PredictionCache`: names in memory, maps read on demand."""
+@dataclass(eq=False, repr=False, kw_only=True)
+class CacheSplit(SplitContent):
+    """One split of a :class:`PredictionCache`: names in memory, maps read on demand.
 
-    def __init__(
-        self,
-        cache: PredictionCache,
-        name: str,
-        ids: list[str],
-        scenes: list[str],
-        specs: dict[str, PredictionSpec],
-        has_targets: bool,
-        has_images: bool,
-        truths: dict[str, tuple[str, ...]],
-    ) -> None:
-        self._cache = cache
-        self._specs = specs
-        self.name = name
-        self.ids = ids
-        self.scenes = scenes
-        self.has_targets = has_targets
-        self.has_images = has_images
-        #: names of the ground truths by modality, where they have any: of the one that ``target``
-        #: gives, then of its alternatives
-        self.truths = truths
+    Whatever the split does not hold (a modality, ground truth, images) and whatever is damaged is
+    a CacheError.
+    """
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def cache(self) -> PredictionCache:
-        """The cache that this is a split of."""
-        return self._cache
+    cache: PredictionCache
 
     def spec(self, modality: str) -> PredictionSpec:
-        """Shape, dtype, grid and provenance of a modality's predictions.
-
-        Raises:
-            CacheError: no such modality; those of the cache are listed.
-        """
-        if modality not in self._specs:
+        """Shape, dtype, grid and provenance of a modality's predictions."""
+        if modality not in self.specs:
             raise CacheError(
-                f"{self._cache.path} holds no predictions of {modality!r}. "
-                f"It holds: {', '.join(self._specs)}."
+                f"{self.cache.path} holds no predictions of {modality!r}. "
+                f"It holds: {', '.join(self.specs)}."
             )
-        return self._specs[modality]
+        return self.specs[modality]
 
     def grid(self, modality: str) -> Grid:
         """How a modality's predictions lie on the frame."""
@@ -116,95 +87,42 @@ class CacheSplit:
         """Where a modality's predictions come from."""
         return self.spec(modality).provenance
 
-    def prediction_shape(self, modality: str) -> tuple[int, int, int]:
-        """(C, h, w) of one prediction."""
-        return self.spec(modality).shape
-
     def target_size(self) -> tuple[int, int]:
         """(H, W) of the ground truth and the image."""
-        return self._cache.frame
+        return self.cache.frame
 
     def prediction(self, modality: str, i: int) -> NDArray[Any]:
-        """Prediction of frame ``i``: ``(C, h, w)`` in the stored dtype.
-
-        Raises:
-            CacheError: no such modality, or a checksum that does not fit.
-        """
+        """Prediction of frame ``i``: ``(C, h, w)`` in the stored dtype."""
         self.spec(modality)
-        return self._read(f"{keys.PREDICTION}/{modality}", i)
-
-    def predictions(self, modality: str, rows: Sequence[int] | slice) -> NDArray[Any]:
-        """Predictions of many frames: ``(n, C, h, w)`` in the stored dtype."""
-        self.spec(modality)
-        return self._read_many(f"{keys.PREDICTION}/{modality}", rows)
+        return self.read(f"{keys.PREDICTION}/{modality}", i)
 
     def target(self, modality: str, i: int) -> NDArray[Any]:
-        """Ground truth of frame ``i``: ``(H, W)`` in the modality's dtype.
-
-        Raises:
-            CacheError: a split without ground truth, no such modality, or damage.
-        """
-        self._require_targets(modality)
-        return self._read(f"{keys.TARGET}/{modality}", i)
-
-    def targets(self, modality: str, rows: Sequence[int] | slice) -> NDArray[Any]:
-        """Ground truth of many frames: ``(n, H, W)``."""
-        self._require_targets(modality)
-        return self._read_many(f"{keys.TARGET}/{modality}", rows)
-
-    @property
-    def alternatives(self) -> list[tuple[str, str]]:
-        """Modality and name of every alternative ground truth."""
-        return alternatives(self.truths)
-
-    def alternative(self, modality: str, name: str, i: int) -> NDArray[Any]:
-        """Another ground truth of frame ``i``, as :meth:`target`.
-
-        Raises:
-            CacheError: none of that name, or damage.
-        """
-        self._require_targets(modality)
-        if (modality, name) not in self.alternatives:
-            known = ", ".join(self.truths.get(modality, ())[1:]) or "none"
-            raise CacheError(
-                f"{self._cache.path}: split {self.name!r} holds no {modality} ground truth "
-                f"{name!r} beside its own. It holds: {known}."
-            )
-        return self._read(f"{keys.ALTERNATIVE}/{modality}/{name}", i)
-
-    def image(self, i: int) -> NDArray[np.uint8]:
-        """Colour image of frame ``i``: ``(H, W, 3)`` uint8.
-
-        Raises:
-            CacheError: a split without images, or damage.
-        """
-        if not self.has_images:
-            raise CacheError(
-                f"{self._cache.path}: split {self.name!r} holds no images. "
-                "Build the cache with --images."
-            )
-        return self._read(keys.IMAGE, i)
-
-    def _require_targets(self, modality: str) -> None:
+        """Ground truth of frame ``i``: ``(H, W)`` in the modality's dtype."""
         self.spec(modality)
         if not self.has_targets:
-            raise CacheError(
-                f"{self._cache.path}: split {self.name!r} holds no ground truth. "
-                "Choose a split with ground truth."
-            )
+            self._lacks("ground truth. Choose a split with ground truth.")
+        return self.read(f"{keys.TARGET}/{modality}", i)
 
-    def _read(self, dataset: str, i: int) -> NDArray[Any]:
+    def alternative(self, modality: str, name: str, i: int) -> NDArray[Any]:
+        """Another ground truth of frame ``i``, as :meth:`target`."""
+        if (modality, name) not in self.alternatives:
+            known = ", ".join(self.truths.get(modality, ())[1:]) or "none"
+            self._lacks(f"{modality} ground truth {name!r} beside its own. It holds: {known}.")
+        return self.read(f"{keys.ALTERNATIVE}/{modality}/{name}", i)
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        """Colour image of frame ``i``: ``(H, W, 3)`` uint8."""
+        if not self.has_images:
+            self._lacks("images. Build the cache with --images.")
+        return self.read(keys.IMAGE, i)
+
+    def read(self, dataset: str, i: int) -> NDArray[Any]:
+        """Row ``i`` of a dataset of this split."""
         row = range(len(self))[i]  # IndexError beyond the end, negative from it, as for a list
-        return self._cache._read(f"{self.name}/{dataset}", row)
+        return self.cache._read(f"{self.name}/{dataset}", row)
 
-    def _read_many(self, dataset: str, rows: Sequence[int] | slice) -> NDArray[Any]:
-        if isinstance(rows, slice):
-            rows = range(*rows.indices(len(self)))
-        none = self._cache._read(f"{self.name}/{dataset}", slice(0, 0))
-        samples = np.empty((len(rows), *none.shape[1:]), none.dtype)
-        for k, i in enumerate(rows):
-            samples[k] = self._read(dataset, int(i))
-        return samples
+    def _lacks(self, what: str) -> NoReturn:
+        raise CacheError(f"{self.cache.path}: split {self.name!r} holds no {what}")
 
 
 class PredictionCache:
@@ -238,7 +156,8 @@ class PredictionCache:
         self._pid = os.getpid()
         try:
             with _damage(self.path, "the structure"):
-                self._parse(self._open())
+                self._file = _open(self.path)
+                self._parse(self._file)
         except BaseException:
             self.close()
             raise
@@ -249,11 +168,7 @@ class PredictionCache:
         return tuple(self._splits)
 
     def split(self, name: str) -> CacheSplit:
-        """The split ``name``.
-
-        Raises:
-            CacheError: no such split; those present are listed.
-        """
+        """The split ``name``; a CacheError lists those present where there is none."""
         if name not in self._splits:
             raise CacheError(
                 f"{self.path} has no split {name!r}. It has: {', '.join(self._splits)}."
@@ -276,40 +191,30 @@ class PredictionCache:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_file": None, "_datasets": {}}
 
-    # -- reading -------------------------------------------------------------------------------
-
-    def _open(self) -> h5py.File:
-        """The open file of this process."""
+    def _dataset(self, name: str) -> h5py.Dataset:
         if self._pid != os.getpid():
             # The handles of the process that forked share its file position and library state.
             self.close()
             self._pid = os.getpid()
         if self._file is None:
             self._file = _open(self.path)
-        return self._file
-
-    def _dataset(self, name: str) -> h5py.Dataset:
-        if self._pid != os.getpid() or name not in self._datasets:
-            reopened = self._file is None or self._pid != os.getpid()
-            file = self._open()
-            if reopened and text(file, "content_hash") != self.content_hash:
+            if text(self._file, "content_hash") != self.content_hash:
                 self.close()
                 raise CacheError(
                     f"{self.path} was replaced by another cache while in use. Start again."
                 )
-            self._datasets[name] = file[name]
+        if name not in self._datasets:
+            self._datasets[name] = self._file[name]
         return self._datasets[name]
 
-    def _read(self, name: str, rows: int | slice) -> NDArray[Any]:
+    def _read(self, name: str, row: int) -> NDArray[Any]:
         try:
-            array: NDArray[Any] = self._dataset(name)[rows]
+            array: NDArray[Any] = self._dataset(name)[row]
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise CacheError(
-                f"{self.path}: dataset {name!r}, row {rows} cannot be read ({error}). {_REBUILD}"
+                f"{self.path}: dataset {name!r}, row {row} cannot be read ({error}). {_REBUILD}"
             ) from error
         return array
-
-    # -- structure -----------------------------------------------------------------------------
 
     def _parse(self, file: h5py.File) -> None:
         """Read everything but the maps, validating."""
@@ -330,41 +235,35 @@ class PredictionCache:
         }
         if not self._splits:
             self._refuse("the file", "holds no split", f"Expected any of {', '.join(keys.SPLITS)}.")
-        check_ids({name: split.ids for name, split in self._splits.items()}, self.path)
+        check_ids(self._splits.values(), self.path)
 
     def _parse_split(self, group: h5py.Group, name: str) -> CacheSplit:
-        ids, scenes = (self._strings(group, name, key) for key in (keys.ID, keys.SCENE))
+        ids, scenes = (self._strings(group, key) for key in (keys.ID, keys.SCENE))
         if len(ids) != len(scenes):
             self._refuse(f"dataset '{name}/scene'", f"names {len(scenes)} of {len(ids)} frames")
-        specs = {
-            modality: self._parse_prediction(
-                self._maps(group, f"{keys.PREDICTION}/{modality}"), len(ids)
-            )
-            for modality in self.modalities
-        }
         has_targets = keys.TARGET in group
         if has_targets and name == keys.PREDICT:
             self._refuse(
                 f"group '{name}/target'", "is there", "Frames with ground truth are no 'predict'."
             )
-        truths: dict[str, tuple[str, ...]] = {}
-        if has_targets:
-            for modality, kind in self.modalities.items():
-                names = self._parse_truths(self._maps(group, f"{keys.TARGET}/{modality}"))
-                if names:
-                    truths[modality] = names
-                others = [f"{keys.ALTERNATIVE}/{modality}/{other}" for other in names[1:]]
-                for key in (f"{keys.TARGET}/{modality}", *others):
-                    dataset = self._maps(group, key)
-                    self._expect(dataset, (len(ids), *self.frame), (kind.target_dtype,))
-        has_images = keys.IMAGE in group
-        if has_images:
-            dataset = self._maps(group, keys.IMAGE)
-            self._expect(dataset, (len(ids), *self.frame, 3), (np.dtype(np.uint8),))
-        return CacheSplit(self, name, ids, scenes, specs, has_targets, has_images, truths)
+        truths = {m: self._parse_truths(group, m) for m in self.modalities if has_targets}
+        split = CacheSplit(
+            cache=self,
+            name=name,
+            ids=ids,
+            scenes=scenes,
+            specs={m: self._parse_prediction(group, m) for m in self.modalities},
+            has_targets=has_targets,
+            has_images=keys.IMAGE in group,
+            truths={m: names for m, names in truths.items() if names},
+        )
+        for key, field in split.fields(self.modalities, self.frame).items():
+            self._expect(self._maps(group, key), (len(ids), *field.shape), (field.dtype,))
+        return split
 
-    def _parse_truths(self, dataset: h5py.Dataset) -> tuple[str, ...]:
-        """Names of ``dataset`` and of its alternatives; none where nobody named them."""
+    def _parse_truths(self, group: h5py.Group, modality: str) -> tuple[str, ...]:
+        """Names of a modality's ground truth and its alternatives; none where nobody named them."""
+        dataset = self._maps(group, f"{keys.TARGET}/{modality}")
         if "truths" not in dataset.attrs:
             return ()
         names = json.loads(text(dataset, "truths"))
@@ -372,29 +271,22 @@ class PredictionCache:
             self._refuse(f"attribute 'truths' of {dataset.name!r}", f"is {names}")
         return tuple(names)
 
-    def _parse_prediction(self, dataset: h5py.Dataset, frames: int) -> PredictionSpec:
-        modality = dataset.name.rsplit("/", 1)[1]
-        channels = self.modalities[modality].channels
-        shape = dataset.shape if dataset.ndim == 4 else (0, 0, 0, 0)
-        self._expect(dataset, (frames, channels, *shape[2:]), DTYPES)
+    def _parse_prediction(self, group: h5py.Group, modality: str) -> PredictionSpec:
+        dataset = self._maps(group, f"{keys.PREDICTION}/{modality}")
+        frames, channels = len(group[keys.ID]), self.modalities[modality].channels
+        size = dataset.shape[2:] if dataset.ndim == 4 else (0, 0)
+        self._expect(dataset, (frames, channels, *size), DTYPES)
         grid = dataset.attrs["grid"]
         if np.shape(grid) != (4,) or grid.dtype.kind != "f":
             self._refuse(f"attribute 'grid' of {dataset.name!r}", f"is {grid}")
-        provenance = Provenance(
-            **{
-                key: text(dataset, key)
-                for key in ("source", "source_hash", "sampling", "alignment")
-            }
-        )
-        return PredictionSpec(
-            (channels, shape[2], shape[3]), dataset.dtype, Grid(*map(float, grid)), provenance
-        )
+        provenance = Provenance(**{f.name: text(dataset, f.name) for f in fields(Provenance)})
+        return PredictionSpec((channels, *size), dataset.dtype, Grid(*map(float, grid)), provenance)
 
-    def _strings(self, group: h5py.Group, split: str, key: str) -> list[str]:
+    def _strings(self, group: h5py.Group, key: str) -> list[str]:
         dataset = self._maps(group, key)
         if dataset.ndim != 1 or dataset.dtype.kind != "S" or len(dataset) == 0:
             self._refuse(
-                f"dataset '{split}/{key}'",
+                f"dataset {dataset.name.lstrip('/')!r}",
                 f"has shape {dataset.shape} and type {dataset.dtype}",
                 "Expected one fixed-length string a frame.",
             )
@@ -441,39 +333,26 @@ def check(cache: PredictionCache, advance: Callable[[], object] = lambda: None) 
         What is wrong, one line each; empty if nothing is.
     """
     problems: list[str] = []
-    splits: dict[str, SplitContent] = {}
-    for name in cache.splits:
-        split = cache.split(name)
-        specs = {m: split.spec(m) for m in cache.modalities}
-        written = SplitContent(
-            split.ids, split.scenes, specs, split.has_targets, split.has_images, split.truths
-        )
-        splits[name] = written
+    digests: dict[str, dict[int, bytes]] = {}
+    splits = {name: cache.split(name) for name in cache.splits}
+    for name, split in splits.items():
+        digests[name] = {}
+        layout = split.fields(cache.modalities, cache.frame)
         for i, frame in enumerate(split.ids):
+            where = f"{name}, frame {frame!r}"
             arrays: list[NDArray[Any]] = []
             try:
-                for m, modality in cache.modalities.items():
-                    arrays.append(split.prediction(m, i))
-                    if wrong := modality.check_prediction(arrays[-1]):
-                        problems.append(f"{name}, frame {frame!r}: {m} prediction {wrong}")
-                for m, modality in cache.modalities.items() if split.has_targets else ():
-                    arrays.append(split.target(m, i))
-                    if wrong := modality.check_target(arrays[-1]):
-                        problems.append(f"{name}, frame {frame!r}: {m} ground truth {wrong}")
-                for m, other in split.alternatives:
-                    arrays.append(split.alternative(m, other, i))
-                    if wrong := cache.modalities[m].check_target(arrays[-1]):
-                        problems.append(
-                            f"{name}, frame {frame!r}: {m} ground truth {other!r} {wrong}"
-                        )
-                if split.has_images:
-                    arrays.append(split.image(i))
-                written.digests[i] = digest(arrays)
+                for key, field in layout.items():
+                    arrays.append(split.read(key, i))
+                    if wrong := field.problem(arrays[-1]):
+                        problems.append(f"{where}: {field.what} {wrong}")
+                digests[name][i] = digest(arrays)
             except CacheError as error:
-                problems.append(f"{name}, frame {frame!r}: {error}")
+                problems.append(f"{where}: {error}")
             advance()
-    complete = all(len(split.digests) == len(split.ids) for split in splits.values())
-    if complete and content_hash(cache.frame, cache.modalities, splits) != cache.content_hash:
+    complete = all(len(digests[name]) == len(split) for name, split in splits.items())
+    content = (cache.frame, cache.modalities, splits, digests)
+    if complete and content_hash(*content) != cache.content_hash:
         problems.append("the content does not have the hash that the file states: it was altered")
     return problems
 
