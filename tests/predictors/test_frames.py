@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from jrn_lightning import keys
-from jrn_lightning.predictors.frames import PreparedFrames, chunks, prepare, small_image
+from jrn_lightning.predictors.frames import PreparedFrames, prepare, small_image
 from tests.frames import BoxRooms
 
 
@@ -56,7 +56,3 @@ def test_another_size_is_prepared_anew(tmp_path: Path) -> None:
 def test_an_image_of_the_right_size_is_left_alone() -> None:
     image = np.zeros((4, 6, 3), np.uint8)
     assert small_image(image, (4, 6)) is image
-
-
-def test_chunks_cover_everything_in_order() -> None:
-    assert list(chunks(range(5), 2)) == [[0, 1], [2, 3], [4]]

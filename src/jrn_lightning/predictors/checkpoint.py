@@ -23,23 +23,14 @@ _WRITER: Final = "jrn cache"
 
 @dataclass(frozen=True)
 class SingleTaskNetwork:
-    """A trained network and what it predicts.
+    """A trained network and what it predicts."""
 
-    Args:
-        network: in evaluation mode.
-        modality: that it predicts.
-        settings: that it was built and trained with.
-        about: plain values of the training: fold, frames, losses, seconds, fingerprint.
-        path: of the checkpoint.
-        digest: SHA-256 of the checkpoint file.
-    """
-
-    network: ImageNetwork
-    modality: Modality
-    settings: SingleTaskSettings
-    about: dict[str, Any]
-    path: Path
-    digest: str
+    network: ImageNetwork  # in evaluation mode
+    modality: Modality  # that it predicts
+    settings: SingleTaskSettings  # that it was built and trained with
+    about: dict[str, Any]  # plain values: fold, frames, losses, seconds, fingerprint
+    path: Path  # of the checkpoint
+    digest: str  # SHA-256 of the checkpoint file
 
     def predict(self, images: Tensor) -> Tensor:
         """Predictions ``(B, C, h, w)`` of ``(B, 3, H, W)`` in [0, 1] at ``settings.size``."""
@@ -59,11 +50,7 @@ def save(
             "format": FORMAT,
             "version": VERSION,
             "settings": settings.values(),
-            "modality": {
-                "name": modality.name,
-                "kind": modality.kind,
-                "attributes": modality.attributes,
-            },
+            "modality": {key: getattr(modality, key) for key in ("name", "kind", "attributes")},
             "about": about,
         },
         "state_dict": {k: v.contiguous() for k, v in network.state_dict().items()},
@@ -72,11 +59,7 @@ def save(
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself: settings, modality, about.
-
-    Raises:
-        CheckpointError: missing, damaged or foreign.
-    """
+    """What a checkpoint says of itself (settings, modality, about), or a CheckpointError."""
     return _content(path)[0]
 
 
@@ -92,11 +75,7 @@ def load(path: Path) -> SingleTaskNetwork:
         kind = about["modality"]
         modality = Modality.create(kind["kind"], kind["name"], kind["attributes"])
         network = ImageNetwork(
-            settings.encoder,
-            modality.channels,
-            settings.width,
-            settings.stride,
-            pretrained=False,
+            settings.encoder, modality.channels, settings.width, settings.stride, pretrained=False
         )
         network.load_state_dict(weights)
     except JRNError:
@@ -124,6 +103,3 @@ def _content(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"again with '{_WRITER}'."
         )
     return about, checkpoint["state_dict"]
-
-
-__all__ = ["SingleTaskNetwork", "load", "read_about", "save"]

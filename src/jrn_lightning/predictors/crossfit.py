@@ -28,14 +28,15 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from pytorch_lightning.callbacks import LambdaCallback
+from torch.utils.data import DataLoader
 
 from jrn_lightning import keys
 from jrn_lightning.errors import CacheError, CheckpointError, JRNError
 from jrn_lightning.importers.frames import DataSet
 from jrn_lightning.modalities import Modality
 from jrn_lightning.predictors import checkpoint
-from jrn_lightning.predictors.frames import PreparedFrames, chunks, prepare
+from jrn_lightning.predictors.frames import PreparedFrames, prepare
 from jrn_lightning.predictors.networks import ImageNetwork, require_encoder
 from jrn_lightning.predictors.settings import SingleTaskSettings
 from jrn_lightning.predictors.task import SingleTask, predict_images
@@ -50,16 +51,13 @@ _PREDICTION_COST: Final = 0.5
 
 @dataclass(frozen=True)
 class Fold:
-    """One network's frames.
+    """One network's frames, by number.
 
-    Args:
-        index: from 0.
-        training: numbers of the frames that it is trained on.
-        predicted: numbers of the frames that it predicts: the training frames of the scenes that
-            it has not seen, and its share of all other splits.
+    It predicts the training frames of the scenes that it has not seen, and its share of all other
+    splits.
     """
 
-    index: int
+    index: int  # from 0
     training: tuple[int, ...]
     predicted: tuple[int, ...]
 
@@ -113,29 +111,59 @@ def _deal(data: DataSet, numbers: Sequence[int], count: int, seed: int) -> dict[
     return home
 
 
-class CrossFitted:
-    """The predictions of one modality by all folds; see :class:`.Maps`.
+@dataclass(frozen=True)
+class _Job:
+    """One network to be trained and asked: all that a process needs."""
 
-    Args:
-        files: what the folds' networks wrote.
-        networks: their checkpoints.
-        modality: that they predict.
-    """
+    modality: Modality
+    settings: SingleTaskSettings
+    fold: Fold
+    frames: Path
+    network: Path
+    fingerprint: str
+    statistics: torch.Tensor  # of the training truth
+    accelerator: str
+
+    @property
+    def predictions(self) -> Path:
+        """Where the predictions go, beside their network."""
+        return self.network.with_suffix(".npz")
+
+    @property
+    def predictions_fingerprint(self) -> str:
+        """What the predictions follow from."""
+        return f"{self.fingerprint} {self.fold.predicted}"
+
+
+def _costs(fold: Fold, settings: SingleTaskSettings) -> tuple[float, float]:
+    """Of training and of predicting, in frames trained on once."""
+    count = len(fold.training)
+    if _whole_batches(count, settings):
+        count -= count % settings.batch_size
+    return count * settings.epochs, len(fold.predicted) * _PREDICTION_COST
+
+
+def _whole_batches(frames: int, settings: SingleTaskSettings) -> bool:
+    """Whether to leave out an epoch's last, smaller batch: its statistics mislead."""
+    return frames >= 2 * settings.batch_size
+
+
+class CrossFitted:
+    """The predictions of one modality, from the finished jobs of all folds; see :class:`.Maps`."""
 
     ordered_by_name = True
 
-    def __init__(self, files: Sequence[Path], networks: Sequence[Path], modality: Modality) -> None:
-        self.path = networks[0].parent
-        self.networks = list(networks)
+    def __init__(self, jobs: Sequence[_Job]) -> None:
+        self.path = jobs[0].network.parent
+        self.networks = [job.network for job in jobs]
         self._maps: dict[int, NDArray[np.float16]] = {}
-        for file in files:
-            with np.load(file, allow_pickle=False) as archive:
+        for job in jobs:
+            with np.load(job.predictions, allow_pickle=False) as archive:
                 self._maps |= dict(zip(archive["index"].tolist(), archive["maps"], strict=True))
         self.numbers = sorted(self._maps)
-        shape = self._maps[self.numbers[0]].shape
-        self.shape = (shape[0], shape[1], shape[2])
+        self.shape = (jobs[0].modality.channels, *jobs[0].settings.grid)
         self.dtype: np.dtype[Any] = np.dtype(np.float16)
-        self.classes: tuple[str, ...] | None = getattr(modality, "classes", None)
+        self.classes: tuple[str, ...] | None = getattr(jobs[0].modality, "classes", None)
 
     def read(self, number: int) -> NDArray[Any]:
         """Prediction of frame ``number``: ``(C, h, w)`` float16."""
@@ -147,48 +175,6 @@ class CrossFitted:
         for path in self.networks:
             sha.update(hashlib.sha256(path.read_bytes()).digest())
         return sha.hexdigest()
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One network to be trained and asked: all that a process needs."""
-
-    name: str
-    modality: Modality
-    settings: SingleTaskSettings
-    fold: Fold
-    frames: Path
-    network: Path
-    predictions: Path
-    fingerprint: str
-    statistics: torch.Tensor  # of the training truth
-    accelerator: str
-
-    @property
-    def predictions_fingerprint(self) -> str:
-        """What the predictions follow from."""
-        return f"{self.fingerprint} {self.fold.predicted}"
-
-    @property
-    def cost(self) -> float:
-        """Of training and predicting, in frames trained on once."""
-        return _trained_on(self.fold, self.settings) * self.settings.epochs + self.prediction_cost
-
-    @property
-    def prediction_cost(self) -> float:
-        """Of predicting alone."""
-        return len(self.fold.predicted) * _PREDICTION_COST
-
-
-def _whole_batches(frames: int, settings: SingleTaskSettings) -> bool:
-    """Whether to leave out an epoch's last, smaller batch: its statistics mislead."""
-    return frames >= 2 * settings.batch_size
-
-
-def _trained_on(fold: Fold, settings: SingleTaskSettings) -> int:
-    """Frames of an epoch."""
-    count = len(fold.training)
-    return count - count % settings.batch_size if _whole_batches(count, settings) else count
 
 
 class CrossFit:
@@ -241,37 +227,24 @@ class CrossFit:
     def cost(self) -> float:
         """The work of :meth:`run` in the units of ``advance``, if nothing is finished yet."""
         frames = sum(map(len, self.data.splits.values()))
-        trained = sum(_trained_on(f, self.settings) * self.settings.epochs for f in self.folds)
-        predicted = sum(len(f.predicted) * _PREDICTION_COST for f in self.folds)
-        return frames + len(self.names) * (trained + predicted)
+        return frames + len(self.names) * sum(sum(_costs(f, self.settings)) for f in self.folds)
 
     def run(self, advance: Advance = lambda _: None) -> dict[str, CrossFitted]:
-        """Train what is not there yet, and predict every frame.
+        """Train what is not there yet, and predict every frame: modality -> its predictions.
 
-        Args:
-            advance: called with the work done since the last call, of :attr:`cost` in all.
-
-        Returns:
-            Modality -> its predictions.
+        ``advance`` is called with the work done since the last call, of :attr:`cost` in all.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         frames = prepare(self.data, self.settings.size, self.folder / _FRAMES, lambda: advance(1.0))
-        jobs = [self._job(name, fold, frames) for name in self.names for fold in self.folds]
+        jobs = {name: [self._job(name, f, frames) for f in self.folds] for name in self.names}
         waiting = []
-        for job in jobs:
-            done = self._finished(job)
-            advance(job.cost if done else 0.0)
-            if not done:
+        for job in (job for of in jobs.values() for job in of):
+            if self._finished(job):
+                advance(sum(_costs(job.fold, self.settings)))
+            else:
                 waiting.append(job)
         side_by_side(_run, waiting, self.workers, advance)
-        return {
-            name: CrossFitted(
-                [j.predictions for j in jobs if j.name == name],
-                [j.network for j in jobs if j.name == name],
-                self.data.modalities[name],
-            )
-            for name in self.names
-        }
+        return {name: CrossFitted(of) for name, of in jobs.items()}
 
     def clean(self) -> None:
         """Remove what only the building of a cache needs; the networks stay."""
@@ -283,45 +256,39 @@ class CrossFit:
         """How a modality was predicted, for the notes of a cache."""
         s = self.settings
         sizes = ", ".join(str(len(f.training)) for f in self.folds)
-        seen = (
-            "a network that was trained on it"
-            if self.in_sample
-            else ("the network that has not seen its scene")
-        )
+        seen, why = "the network that has not seen its scene", ", so that both are of one quality"
+        if self.in_sample:
+            seen, why = "a network that was trained on it", ""
         return (
             f"{s.encoder} on {s.size[0]} × {s.size[1]}, {s.epochs} epochs, {s.folds} folds by "
             f"scene with {sizes} training frames; a training frame is predicted by {seen}, every "
-            "other frame by one of the same networks, dealt scene by scene"
-            + ("" if self.in_sample else ", so that both are of one quality")
+            f"other frame by one of the same networks, dealt scene by scene{why}"
             + ("; mirrored images averaged" if s.mirror else "")
         )
-
-    # -- what is there -------------------------------------------------------------------------
 
     def _job(self, name: str, fold: Fold, frames: PreparedFrames) -> _Job:
         modality = self.data.modalities[name]
         known = set(frames.usable[name])
-        usable = [n for n in fold.training if frames.row[n] in known]
-        fold = Fold(fold.index, tuple(usable), fold.predicted)
-        statistics = truth_statistics(frames, modality, fold.training)
-        if not fold.training or not float(statistics.sum()):
-            problem: str | None = "no frame with ground truth"
-        else:
+        usable = tuple(n for n in fold.training if frames.row[n] in known)
+        fold = Fold(fold.index, usable, fold.predicted)
+        truths = (frames.batch_truths(name, [frames.row[n]])[0] for n in usable)
+        statistics = sum(
+            map(modality.single_task_statistics, truths), torch.zeros(1, dtype=torch.float64)
+        )
+        problem: str | None = "no frame with ground truth"
+        if usable and float(statistics.sum()):
             problem = modality.single_task_problem(statistics)
         if problem:
             raise CacheError(
                 f"{self.data.path}: fold {fold.index} has {problem} to train the {name} network "
                 "on. Give fewer folds, another seed, or more frames."
             )
-        stem = f"{name}-fold{fold.index}"
         return _Job(
-            name,
             modality,
             self.settings,
             fold,
             frames.folder,
-            self.folder / f"{stem}.ckpt",
-            self.folder / f"{stem}.npz",
+            self.folder / f"{name}-fold{fold.index}.ckpt",
             _fingerprint(self.settings, modality, fold, frames),
             statistics,
             self.accelerator,
@@ -333,13 +300,7 @@ class CrossFit:
             return False
         try:
             about = checkpoint.read_about(job.network)
-        except CheckpointError:
-            if not self.force:
-                raise
-            job.network.unlink()
-            return False
-        if about["about"].get("fingerprint") != job.fingerprint:
-            if not self.force:
+            if about["about"].get("fingerprint") != job.fingerprint:
                 old, new = about["settings"], job.settings.values()
                 changed = ", ".join(
                     f"{k} {old.get(k)} then, {v} now" for k, v in new.items() if old.get(k) != v
@@ -349,22 +310,16 @@ class CrossFit:
                     f"({changed or 'the frames or the way of training differ'}). Give --force "
                     "to train it anew, or another name for the cache."
                 )
+        except CheckpointError:
+            if not self.force:
+                raise
             job.network.unlink()
             return False
-        return _predictions_of(job) == job.predictions_fingerprint
-
-
-def truth_statistics(
-    frames: PreparedFrames, modality: Modality, numbers: Iterable[int]
-) -> torch.Tensor:
-    """Sums over the ground truth of some frames, see ``Modality.single_task_statistics``."""
-    rows = [frames.row[n] for n in numbers]
-    total = torch.zeros(1, dtype=torch.float64)
-    for row in rows:
-        total = total + modality.single_task_statistics(
-            frames.batch_truths(modality.name, [row])[0]
-        )
-    return total
+        try:
+            with np.load(job.predictions, allow_pickle=False) as archive:
+                return str(archive["fingerprint"]) == job.predictions_fingerprint
+        except Exception:  # a missing or cut-off archive ends in exceptions of many types
+            return False
 
 
 def _fingerprint(
@@ -380,62 +335,23 @@ def _fingerprint(
     return sha.hexdigest()
 
 
-def _predictions_of(job: _Job) -> str | None:
-    """Fingerprint of the predictions' network, None where they are missing or damaged."""
-    try:
-        with np.load(job.predictions, allow_pickle=False) as archive:
-            return str(archive["fingerprint"])
-    except Exception:  # a missing or cut-off archive ends in exceptions of many types
-        return None
-
-
-# -- training --------------------------------------------------------------------------------------
-
-
-class _Training(Dataset[int]):
-    """The rows of a fold; whole batches are made by :meth:`collate`."""
-
-    def __init__(self, frames: PreparedFrames, modality: str, rows: Sequence[int]) -> None:
-        self.frames, self.modality, self.rows = frames, modality, list(rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: int) -> int:
-        return self.rows[i]
-
-    def collate(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.frames.batch_images(rows), self.frames.batch_truths(self.modality, rows)
-
-
-class _Tell(pl.Callback):
-    """Reports every step's frames."""
-
-    def __init__(self, advance: Advance) -> None:
-        self.advance = advance
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, i: int
-    ) -> None:
-        self.advance(float(len(batch[0])))
-
-
 def _run(job: _Job, advance: Advance) -> None:
     """Train the network of a job, unless it is there, and let it predict its frames."""
     frames = PreparedFrames(job.frames)
     if job.network.exists():
-        advance(job.cost - job.prediction_cost)
+        advance(_costs(job.fold, job.settings)[0])
         network = checkpoint.load(job.network).network
     else:
         network = _train(job, frames, advance)
     device = torch.device("cuda" if job.accelerator == "gpu" else "cpu")
     network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     maps = []
-    for numbers in chunks(job.fold.predicted, _CHUNK):
-        images = frames.batch_images([frames.row[n] for n in numbers]).to(device)
+    rows = [frames.row[n] for n in job.fold.predicted]
+    for start in range(0, len(rows), _CHUNK):
+        images = frames.batch_images(rows[start : start + _CHUNK]).to(device)
         predicted = predict_images(network, job.modality, images, job.settings.mirror)
         maps.append(predicted.cpu().numpy().astype(np.float16))
-        advance(len(numbers) * _PREDICTION_COST)
+        advance(len(images) * _PREDICTION_COST)
     part = job.predictions.with_suffix(".part.npz")
     np.savez(
         part,
@@ -462,13 +378,19 @@ def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
         modality.single_task_bias(job.statistics),
     ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     task = SingleTask(network, modality, settings)
-    data = _Training(frames, job.name, [frames.row[n] for n in job.fold.training])
-    loader = DataLoader(
+    data: Any = [frames.row[n] for n in job.fold.training]
+    loader: DataLoader[Any] = DataLoader(
         data,
         settings.batch_size,
         shuffle=True,
-        collate_fn=data.collate,
+        collate_fn=lambda rows: (
+            frames.batch_images(rows),
+            frames.batch_truths(modality.name, rows),
+        ),
         drop_last=_whole_batches(len(data), settings),
+    )
+    tell = LambdaCallback(
+        on_train_batch_end=lambda trainer, module, outputs, batch, i: advance(len(batch[0]))
     )
     half = job.accelerator == "gpu" and torch.cuda.is_bf16_supported(including_emulation=False)
     with warnings.catch_warnings():
@@ -486,7 +408,7 @@ def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
             gradient_clip_val=1.0,
             plugins=[LightningEnvironment()],  # one device, also in a cluster's allocation
             logger=False,
-            callbacks=[_Tell(advance)],
+            callbacks=[tell],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -494,7 +416,7 @@ def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
         trainer.fit(task, loader)
     if not np.isfinite(task.losses).all():
         raise JRNError(
-            f"training the {job.name} network diverged. Lower its learning_rate "
+            f"training the {modality.name} network diverged. Lower its learning_rate "
             f"(now {settings.learning_rate:g})."
         )
     about = {
@@ -506,6 +428,3 @@ def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
     }
     checkpoint.save(job.network, network, modality, settings, about)
     return network
-
-
-__all__ = ["CrossFit", "CrossFitted", "Fold", "folds", "truth_statistics"]

@@ -81,21 +81,10 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Features of an image at strides 2, 4, 8, 16 and 32.
-
-    Args:
-        pretrained: with the ImageNet weights.
-
-    Attributes:
-        channels: of the features, finest first.
-        strides: pixels of the image a cell of each.
-
-    Raises:
-        ConfigError: ``pretrained`` without the package of the weights.
-    """
+    """An encoder, finest features first; ``pretrained`` on ImageNet it needs :data:`PACKAGE`."""
 
     channels = (16, 24, 40, 112, 320)
-    strides = (2, 4, 8, 16, 32)
+    strides = (2, 4, 8, 16, 32)  # pixels of the image a cell
 
     def __init__(self, pretrained: bool = True) -> None:
         super().__init__()
@@ -137,6 +126,3 @@ def _imagenet_weights() -> dict[str, Tensor]:
     weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     # The classifier and the convolution before it are of no use here.
     return {k: v for k, v in weights.items() if not k.startswith(("_conv_head", "_bn1.", "_fc"))}
-
-
-__all__ = ["PACKAGE", "EfficientNetLite0"]

@@ -62,11 +62,10 @@ def predict_into_cache(
         bar: makes a progress bar of a title and a total.
         images: whether to store the colour images.
         force: replace an existing cache, and networks of other settings.
-        in_sample: predict training frames by networks that have seen them, to measure what
-            cross-fitting is worth.
+        in_sample: see :class:`.CrossFit`, as ``workers`` and ``accelerator``.
         notes: remarks for the cache.
-        workers: processes on a CPU; one a core by default.
-        accelerator: ``auto`` for a GPU if there is one, or ``cpu``.
+        workers: processes on a CPU.
+        accelerator: of the training.
 
     Raises:
         CacheError: what :func:`~jrn_lightning.importers.build.build` and :class:`.CrossFit` refuse.
@@ -111,14 +110,15 @@ def home() -> Path:
     Raises:
         ConfigError: neither is known.
     """
-    chosen = os.environ.get(HOME) or os.environ.get("XDG_CACHE_HOME")
+    own = os.environ.get(HOME)
     try:
-        base = Path(chosen).expanduser() if chosen else Path.home() / ".cache"
+        if own:
+            return Path(own).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jrn-lightning"
     except RuntimeError as error:  # no HOME, and no entry for this user
         raise ConfigError(
             f"there is no folder to keep rooms in ({error}). Name one: {HOME}=/some/folder."
         ) from error
-    return base if os.environ.get(HOME) else base / "jrn-lightning"
 
 
 def rooms_path(spec: RoomsSpec, settings: SingleTaskSettings) -> Path:
@@ -136,16 +136,7 @@ def build_rooms(
     workers: int | None = None,
     accelerator: str = "auto",
 ) -> None:
-    """Render rooms, unless that was done before, and predict them into a cache.
-
-    Args:
-        spec: of the rooms.
-        settings: of the networks.
-        out: the cache to make.
-        bar: makes a progress bar of a title and a total.
-        force: replace an existing cache, and networks of other settings.
-        workers: processes; one a core by default.
-        accelerator: ``auto`` for a GPU if there is one, or ``cpu``.
+    """Render rooms, unless that was done before, and :func:`predict_into_cache`.
 
     Raises:
         CacheError: fewer training rooms than folds; what :func:`predict_into_cache` refuses.
@@ -203,15 +194,3 @@ def require_rooms(
 
 def _hashes(spec: RoomsSpec, settings: SingleTaskSettings) -> str:
     return f"{spec.hash} {settings.hash}"
-
-
-__all__ = [
-    "BUILT_FROM",
-    "HOME",
-    "build_rooms",
-    "home",
-    "networks_folder",
-    "predict_into_cache",
-    "require_rooms",
-    "rooms_path",
-]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from jrn_lightning import keys
 from jrn_lightning.cache.dataset import nearest_rows
 from jrn_lightning.errors import CacheError
+from jrn_lightning.files import replacing
 from jrn_lightning.importers.frames import DataSet, frame_id
 
 _LISTING: Final = "frames.json"
@@ -69,11 +69,7 @@ def prepare(
 ) -> PreparedFrames:
     """Bring every frame of ``data`` to ``size``; nothing is done where that was done before.
 
-    Args:
-        data: the data set.
-        size: (H, W).
-        folder: to write into; only complete when its listing is there.
-        advance: called after each frame.
+    The folder is complete when its listing is there; ``advance`` is called after each frame.
 
     Raises:
         CacheError: a training or test frame without ground truth of any modality; whatever
@@ -91,52 +87,39 @@ def prepare(
         listing.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     images = np.lib.format.open_memmap(folder / _IMAGES, "w+", np.uint8, (len(numbers), *size, 3))
-    training = data.splits.get(keys.TRAIN, [])
-    row = {n: i for i, n in enumerate(numbers)}
-    truths = {
-        m: np.lib.format.open_memmap(
-            folder / f"truth-{m}.npy", "w+", kind.target_dtype, (len(numbers), *size)
-        )
-        for m, kind in data.modalities.items()
-    }
+    truths, usable = {}, {}
     for m, kind in data.modalities.items():
+        shape = (len(numbers), *size)
+        truths[m] = np.lib.format.open_memmap(
+            folder / f"truth-{m}.npy", "w+", kind.target_dtype, shape
+        )
         truths[m][...] = kind.invalid
-    usable: dict[str, list[int]] = {m: [] for m in data.modalities}
+        usable[m] = list[int]()
     y, x = (nearest_rows(n, full) for n, full in zip(size, data.size, strict=True))
-    for split, members in data.splits.items():
-        for number in members:
-            frame = data.read(number, targets=split != keys.PREDICT)
-            assert frame.image is not None
-            images[row[number]] = small_image(frame.image, size)
-            known_any = split == keys.PREDICT
-            for m, target in (frame.targets or {}).items():
-                small = target[y[:, None], x]
-                known = bool(data.modalities[m].target_valid(torch.from_numpy(small)).any())
-                known_any |= known
-                if known and split == keys.TRAIN:
-                    usable[m].append(row[number])
-                    truths[m][row[number]] = small
-            if not known_any:
-                raise CacheError(
-                    f"{data.path}: frame {frame_id(number)} of split {split!r} has no ground truth "
-                    "at all. Take it off its list, or put it among the frames without truth."
-                )
-            advance()
+    splits = ((split, number) for split, members in data.splits.items() for number in members)
+    for row, (split, number) in enumerate(splits):
+        frame = data.read(number, targets=split != keys.PREDICT)
+        assert frame.image is not None
+        images[row] = small_image(frame.image, size)
+        known_any = split == keys.PREDICT
+        for m, target in (frame.targets or {}).items():
+            small = target[y[:, None], x]
+            known = bool(data.modalities[m].target_valid(torch.from_numpy(small)).any())
+            known_any |= known
+            if known and split == keys.TRAIN:
+                usable[m].append(row)
+                truths[m][row] = small
+        if not known_any:
+            raise CacheError(
+                f"{data.path}: frame {frame_id(number)} of split {split!r} has no ground truth "
+                "at all. Take it off its list, or put it among the frames without truth."
+            )
+        advance()
     for m, rows in usable.items():
-        if training and not rows:
+        if data.splits.get(keys.TRAIN) and not rows:
             raise CacheError(f"{data.path}: no training frame has ground truth of {m}.")
     for array in (images, *truths.values()):
         array.flush()
-    part = listing.with_suffix(".part")
-    part.write_text(json.dumps(wanted | {"usable": usable}), encoding="utf-8")
-    os.replace(part, listing)
+    with replacing(listing) as part:
+        part.write_text(json.dumps(wanted | {"usable": usable}), encoding="utf-8")
     return PreparedFrames(folder)
-
-
-def chunks(rows: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Consecutive pieces of at most ``size``."""
-    for start in range(0, len(rows), size):
-        yield list(rows[start : start + size])
-
-
-__all__ = ["PreparedFrames", "chunks", "prepare", "small_image"]

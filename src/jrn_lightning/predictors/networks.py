@@ -40,11 +40,7 @@ def encoder(name: str, pretrained: bool = True) -> nn.Module:
 
 
 def require_encoder(name: str) -> None:
-    """Refuse an encoder that cannot be made, before anything takes long.
-
-    Raises:
-        ConfigError: an unknown name, or timm is missing.
-    """
+    """Refuse an encoder that cannot be made, before anything takes long: a ConfigError."""
     if name.startswith(TIMM):
         _timm(name.removeprefix(TIMM))
     elif name not in (SMALL, LITE0):
@@ -83,10 +79,8 @@ class SmallEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, *self.channels)
-        self.stages = nn.ModuleList(
-            _block(c_in, c_out, stride=2) for c_in, c_out in pairwise(widths)
-        )
+        widths = pairwise((3, *self.channels))
+        self.stages = nn.ModuleList(_block(c_in, c_out, stride=2) for c_in, c_out in widths)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features of ``image`` ``(B, 3, H, W)`` in [0, 1], finest first."""
@@ -100,12 +94,8 @@ class SmallEncoder(nn.Module):
 class TimmEncoder(nn.Module):
     """An encoder of the timm library, which downloads its weights.
 
-    Attributes:
-        channels: of the features, finest first.
-        strides: pixels of the image a cell of each; all 16 in a plain vision transformer.
-
-    Raises:
-        ConfigError: timm is missing, or knows no such encoder.
+    All ``strides`` are 16 in a plain vision transformer. Without timm, or with a name that it does
+    not know, a ConfigError.
     """
 
     def __init__(self, name: str, pretrained: bool) -> None:
@@ -132,11 +122,7 @@ class TimmEncoder(nn.Module):
         self.std: Tensor
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Features of ``image`` ``(B, 3, H, W)`` in [0, 1], finest first.
-
-        Raises:
-            ConfigError: the encoder does not take images of this size.
-        """
+        """Features of ``image`` ``(B, 3, H, W)`` in [0, 1], finest first; see the class."""
         try:
             features: list[Tensor] = self.body((image - self.mean) / self.std)
         except (AssertionError, ValueError) as error:  # how timm refuses a size
@@ -195,20 +181,12 @@ class ImageNetwork(nn.Module):
         self.head.bias = nn.Parameter(torch.zeros(channels) if bias is None else bias.clone())
 
     def forward(self, image: Tensor) -> Tensor:
-        """The output for ``image`` ``(B, 3, H, W)`` in [0, 1].
-
-        Returns:
-            ``(B, C, ceil(H / stride), ceil(W / stride))``.
-        """
+        """``(B, C, ⌈H / stride⌉, ⌈W / stride⌉)`` for ``image`` ``(B, 3, H, W)`` in [0, 1]."""
         features = self.encoder(image)[self.first :]
         x = self.laterals[-1](features[-1])
         x = x + self.context(features[-1].mean((2, 3)))[:, :, None, None]
-        for lateral, merge, finer in zip(
-            reversed(self.laterals[:-1]),
-            reversed(self.merges),
-            reversed(features[:-1]),
-            strict=True,
-        ):
+        steps = zip(self.laterals[:-1], self.merges, features[:-1], strict=True)
+        for lateral, merge, finer in reversed(list(steps)):
             larger = F.interpolate(x, size=finer.shape[-2:], mode="bilinear", align_corners=False)
             x = merge(larger + lateral(finer))
         size = tuple(-(-n // self.stride) for n in image.shape[-2:])
@@ -216,15 +194,3 @@ class ImageNetwork(nn.Module):
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
         output: Tensor = self.head(x)
         return output
-
-
-__all__ = [
-    "LITE0",
-    "SMALL",
-    "TIMM",
-    "ImageNetwork",
-    "SmallEncoder",
-    "TimmEncoder",
-    "encoder",
-    "require_encoder",
-]

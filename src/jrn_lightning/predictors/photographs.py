@@ -26,10 +26,7 @@ SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class Photographs:
-    """The pictures of a folder, by name.
-
-    Args:
-        folder: with pictures of one size, of types :data:`SUFFIXES`.
+    """The pictures of a folder, by name: of one size, of types :data:`SUFFIXES`.
 
     Raises:
         CacheError: no folder, none in it, two of one name, one that does not open, or one of
@@ -52,14 +49,14 @@ class Photographs:
         # All of them before any work is done; their headers tell.
         self.size = _size(files[0])
         for file in files[1:]:
-            _require(_size(file), self.size, file, files[0])
+            if (size := _size(file)) != self.size:
+                raise CacheError(
+                    f"{file} has {size[0]} × {size[1]} pixels, {files[0].name} has "
+                    f"{self.size[0]} × {self.size[1]}. Give pictures of one size in a folder."
+                )
 
     def read(self, name: str) -> NDArray[np.uint8]:
-        """A picture, upright: ``(H, W, 3)``.
-
-        Raises:
-            CacheError: it does not open.
-        """
+        """A picture, upright: ``(H, W, 3)``; a CacheError where it does not open."""
         with _opened(self.files[name]) as picture:
             return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
 
@@ -84,25 +81,10 @@ def _size(file: Path) -> tuple[int, int]:
     return (width, height) if lying else (height, width)
 
 
-def _require(size: tuple[int, int], wanted: tuple[int, int], file: Path, first: Path) -> None:
-    if size != wanted:
-        raise CacheError(
-            f"{file} has {size[0]} × {size[1]} pixels, {first.name} has {wanted[0]} × "
-            f"{wanted[1]}. Give pictures of one size in a folder."
-        )
-
-
 def open_networks(
     folder: Path, modalities: Mapping[str, Modality], fold: int = 0
 ) -> dict[str, SingleTaskNetwork]:
-    """The networks of one fold, for each of some modalities.
-
-    One fold, not an average of all: it is of the quality that a refinement network was trained on.
-
-    Args:
-        folder: ``<cache>-single-task``, as ``jrn cache`` leaves it.
-        modalities: that a refinement network takes.
-        fold: from 0.
+    """The networks of one fold, whose quality a refinement network was trained on.
 
     Raises:
         CheckpointError: one is missing, or predicts other classes.
@@ -134,13 +116,18 @@ def predict_photographs(
 ) -> None:
     """Write the networks' predictions as a cache whose only split is ``predict``.
 
-    Args:
-        photographs: the pictures; every one a scene of its own.
-        networks: by modality.
-        out: the cache to make.
-        advance: called with the number of pictures done since the last call.
+    Every picture is a scene of its own; ``advance`` is called with the number of them done.
     """
     names = list(photographs.files)
+    specs = {}
+    for m, network in networks.items():
+        grid = network.settings.grid
+        specs[m] = PredictionSpec(
+            (network.modality.channels, *grid),
+            np.dtype(np.float16),
+            Grid.area(grid, photographs.size),
+            Provenance(network.settings.encoder, network.digest, "unseen"),
+        )
     with CacheWriter(
         out,
         modalities={m: network.modality for m, network in networks.items()},
@@ -151,7 +138,7 @@ def predict_photographs(
             keys.PREDICT,
             ids=names,
             scenes=names,
-            predictions={m: _spec(network, photographs.size) for m, network in networks.items()},
+            predictions=specs,
             targets=False,
             images=True,
         )
@@ -164,16 +151,3 @@ def predict_photographs(
                 predictions[m] = network.predict(batch)[0].numpy().astype(np.float16)
             writer.write(keys.PREDICT, i, predictions=predictions, image=image)
             advance(1)
-
-
-def _spec(network: SingleTaskNetwork, frame: tuple[int, int]) -> PredictionSpec:
-    grid = network.settings.grid
-    return PredictionSpec(
-        (network.modality.channels, *grid),
-        np.dtype(np.float16),
-        Grid.area(grid, frame),
-        Provenance(network.settings.encoder, network.digest, "unseen"),
-    )
-
-
-__all__ = ["SUFFIXES", "Photographs", "open_networks", "predict_photographs"]

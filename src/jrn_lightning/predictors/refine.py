@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from jrn_lightning.cache import CacheWriter, PredictionCache, PredictionSpec, Provenance
@@ -25,11 +27,7 @@ SIZES = (FRAME, NETWORK)
 
 
 def require_same_modalities(trained: TrainedNetwork, cache: PredictionCache) -> None:
-    """Refuse a cache whose maps are not what the network was trained on.
-
-    Raises:
-        CheckpointError: a missing modality, or one with other attributes (classes, say).
-    """
+    """Refuse a cache that lacks a modality of the network's, or has other classes of it."""
     for name, modality in trained.modalities.items():
         other = cache.modalities.get(name)
         if other is None:
@@ -83,15 +81,17 @@ def refine(
     frames = CachedFrames(source, trained.modalities, range(len(source)), trained.frame, None)
     scale = output_scale(trained.network, trained.modalities, trained.frame)
     maps = cache.frame if size == FRAME else (trained.frame[0] // scale, trained.frame[1] // scale)
-    specs = {
-        name: PredictionSpec(
+    specs = {}
+    for name, modality in trained.modalities.items():
+        given = source.provenance(name)
+        # The refinement network has seen the truth of the frames that it was trained on.
+        sampling = "in-sample" if split in (TRAIN, VAL) else given.sampling
+        specs[name] = PredictionSpec(
             (modality.channels, *maps),
             np.dtype(dtype),
             Grid.area(maps, cache.frame),
-            _provenance(trained, source.provenance(name), split),
+            Provenance(f"{trained.name} on {given.source}", trained.digest, sampling, AREA),
         )
-        for name, modality in trained.modalities.items()
-    }
     with CacheWriter(out, modalities=trained.modalities, frame=cache.frame, force=force) as writer:
         writer.add_split(
             split,
@@ -102,41 +102,31 @@ def refine(
             images=source.has_images,
             truths=source.truths,
         )
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = trained.network.to(device)
+        trained.network.to("cuda" if torch.cuda.is_available() else "cpu")
+        truth = trained.modalities if source.has_targets else ()
         for i in progress(range(len(source))):
-            with torch.inference_mode():
-                inputs = {m: x.to(device) for m, x in frames[i]["input"].items()}
-                outputs = refined_only(network(mute(inputs, trained.muted)))
-                if size == FRAME:
-                    outputs = {
-                        m: F.interpolate(y, size=maps, mode="bilinear", align_corners=False)
-                        for m, y in outputs.items()
-                    }
-                refined = {
-                    m: trained.modalities[m].refined(y)[0].cpu().numpy().astype(dtype)
-                    for m, y in outputs.items()
-                }
-            targets = None
-            if source.has_targets:
-                targets = {m: source.target(m, i) for m in trained.modalities}
-            others = {(m, n): source.alternative(m, n, i) for m, n in source.alternatives}
-            image = source.image(i) if source.has_images else None
+            refined = _refined(trained, frames[i]["input"], maps)
             writer.write(
-                split, i, predictions=refined, targets=targets, image=image, alternatives=others
+                split,
+                i,
+                predictions={m: y.astype(dtype) for m, y in refined.items()},
+                targets={m: source.target(m, i) for m in truth} or None,
+                image=source.image(i) if source.has_images else None,
+                alternatives={(m, n): source.alternative(m, n, i) for m, n in source.alternatives},
             )
     return maps
 
 
-def _provenance(trained: TrainedNetwork, source: Provenance, split: str) -> Provenance:
-    # The refinement network has seen the truth of the frames that it was trained on.
-    seen = split in (TRAIN, VAL)
-    return Provenance(
-        f"{trained.name} on {source.source}",
-        trained.digest,
-        "in-sample" if seen else source.sampling,
-        AREA,
-    )
-
-
-__all__ = ["SIZES", "refine", "require_same_modalities"]
+@torch.inference_mode()
+def _refined(
+    trained: TrainedNetwork, inputs: dict[str, Tensor], size: tuple[int, int]
+) -> dict[str, NDArray[np.float32]]:
+    """Refined maps ``(C, H, W)`` of a batch of one, interpolated to ``size`` where they differ."""
+    device = next(trained.network.parameters()).device
+    inputs = {m: x.to(device) for m, x in inputs.items()}
+    refined = {}
+    for m, y in refined_only(trained.network(mute(inputs, trained.muted))).items():
+        if tuple(y.shape[-2:]) != size:
+            y = F.interpolate(y, size=size, mode="bilinear", align_corners=False)
+        refined[m] = trained.modalities[m].refined(y)[0].cpu().numpy()
+    return refined

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from types import MappingProxyType
 from typing import Any, Final
 
 from jrn_lightning.errors import ConfigError
@@ -17,39 +16,22 @@ NETWORKS_VERSION: Final = 2
 
 @dataclass
 class SingleTaskSettings:
-    """One network per modality and fold, from colour images.
+    """One network per modality and fold, from colour images."""
 
-    Attributes:
-        name: of these settings.
-        encoder: ``small``, ``efficientnet_lite0`` or ``timm:NAME``.
-        image: (H, W) to which frames are brought for the network.
-        stride: pixels of that image a cell of the prediction.
-        width: channels of the decoder.
-        epochs: over the frames of a fold that have the modality's ground truth.
-        batch_size: frames a step.
-        learning_rate: largest, of AdamW under a one-cycle schedule.
-        weight_decay: of AdamW.
-        zoom: largest factor of random crops; 1 for none.
-        colour: strength of random brightness, contrast and white balance; 0 for none.
-        mirror: predict the mirrored image too, and average.
-        folds: K of cross-fitting.
-        seed: of folds, initialisation and augmentation.
-    """
-
-    name: str
-    encoder: str
-    image: list[int] = field(default_factory=lambda: [240, 320])
-    stride: int = 4
-    width: int = 48
-    epochs: int = 12
+    name: str  # of these settings
+    encoder: str  # small, efficientnet_lite0 or timm:NAME
+    image: list[int] = field(default_factory=lambda: [240, 320])  # (H, W) for the network
+    stride: int = 4  # pixels of that image a cell of the prediction
+    width: int = 48  # channels of the decoder
+    epochs: int = 12  # over the frames of a fold that have the modality's ground truth
     batch_size: int = 8
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    zoom: float = 1.5
-    colour: float = 0.15
-    mirror: bool = True
-    folds: int = 3
-    seed: int = 0
+    learning_rate: float = 1e-3  # largest, of AdamW under a one-cycle schedule
+    weight_decay: float = 1e-2  # of AdamW
+    zoom: float = 1.5  # largest factor of random crops; 1 for none
+    colour: float = 0.15  # strength of random brightness, contrast, white balance; 0 for none
+    mirror: bool = True  # predict the mirrored image too, and average
+    folds: int = 3  # K of cross-fitting
+    seed: int = 0  # of folds, initialisation and augmentation
 
     def check(self) -> None:
         """Refuse what cannot work.
@@ -64,35 +46,16 @@ class SingleTaskSettings:
                 kind is list and any(type(n) is not int for n in value)
             ):
                 raise ConfigError(f"single_task.{key} is {value!r}: give {_KINDS[kind]}.")
-        least = {
-            "stride": 2,
-            "width": 1,
-            "epochs": 1,
-            "batch_size": 1,
-            "zoom": 1,
-            "colour": 0,
-            "folds": 2,
-            "seed": 0,
-            "weight_decay": 0,
-        }
+        least = dict.fromkeys(("stride", "folds"), 2)
+        least |= dict.fromkeys(("width", "epochs", "batch_size", "zoom"), 1)
+        least |= dict.fromkeys(("colour", "seed", "weight_decay"), 0)
         for key, low in least.items():
-            if not getattr(self, key) >= low:
-                raise ConfigError(
-                    f"single_task.{key} is {getattr(self, key)}: give a number of at least {low}."
-                )
-        if not self.learning_rate > 0:
-            raise ConfigError(
-                f"single_task.learning_rate is {self.learning_rate}: give a number above 0."
-            )
-        if len(self.image) != 2 or any(n % self.stride for n in self.image):
-            raise ConfigError(
-                f"single_task.image is {list(self.image)}: give height and width, both divisible "
-                f"by the stride {self.stride}."
-            )
-        if min(self.image) < 32:
-            raise ConfigError(
-                f"single_task.image is {list(self.image)}: give at least 32 pixels a side."
-            )
+            _require(getattr(self, key) >= low, self, key, f"a number of at least {low}")
+        _require(self.learning_rate > 0, self, "learning_rate", "a number above 0")
+        both = len(self.image) == 2 and not any(n % self.stride for n in self.image)
+        sides = f"height and width, both divisible by the stride {self.stride}"
+        _require(both, self, "image", sides)
+        _require(min(self.image) >= 32, self, "image", "at least 32 pixels a side")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -116,6 +79,11 @@ class SingleTaskSettings:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def _require(fine: bool, settings: SingleTaskSettings, key: str, instead: str) -> None:
+    if not fine:
+        raise ConfigError(f"single_task.{key} is {getattr(settings, key)}: give {instead}.")
+
+
 #: key -> type of its value
 _TYPES: Final = {k: type(v) for k, v in asdict(SingleTaskSettings("", "")).items()}
 #: what to tell of a type
@@ -131,34 +99,22 @@ _KINDS: Final = {
 NETWORKS: Final = "single_task"
 
 #: the named choices of ``--single-task`` and of the group ``single_task``
-SETTINGS: Final[Mapping[str, SingleTaskSettings]] = MappingProxyType(
-    {
-        s.name: s
-        for s in (
-            # From scratch, for the few small frames of the rooms.
-            SingleTaskSettings(
-                "small",
-                "small",
-                image=[120, 160],
-                width=32,
-                batch_size=4,
-                learning_rate=3e-3,
-                zoom=1.15,
-            ),
-            # For photographs: an ImageNet encoder, a light decoder.
-            SingleTaskSettings("efficientnet_lite0", "efficientnet_lite0", image=[192, 256]),
-        )
-    }
-)
+SETTINGS: Final[Mapping[str, SingleTaskSettings]] = {
+    # From scratch, for the few small frames of the rooms.
+    "small": SingleTaskSettings(
+        "small", "small", [120, 160], width=32, batch_size=4, learning_rate=3e-3, zoom=1.15
+    ),
+    # For photographs: an ImageNet encoder, a light decoder.
+    "efficientnet_lite0": SingleTaskSettings(
+        "efficientnet_lite0", "efficientnet_lite0", [192, 256]
+    ),
+}
 
 
 def named(name: str, overrides: Mapping[str, Any] | None = None) -> SingleTaskSettings:
     """A copy of the settings ``name``, changed.
 
-    Args:
-        name: one of :data:`SETTINGS`, or ``timm:NAME`` for those of ``efficientnet_lite0`` with
-            another encoder.
-        overrides: key -> value.
+    ``timm:NAME`` are those of ``efficientnet_lite0`` with another encoder.
 
     Raises:
         ConfigError: an unknown name, key or value; the choices are listed.
@@ -182,6 +138,3 @@ def named(name: str, overrides: Mapping[str, Any] | None = None) -> SingleTaskSe
     settings = SingleTaskSettings(**(values | dict(overrides or {})))
     settings.check()
     return settings
-
-
-__all__ = ["NETWORKS", "SETTINGS", "SingleTaskSettings", "named"]

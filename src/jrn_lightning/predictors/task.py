@@ -16,24 +16,13 @@ from jrn_lightning.predictors.settings import SingleTaskSettings
 
 
 class SingleTask(pl.LightningModule):
-    """One modality from one colour image (left half of the paper's Figure 1).
-
-    Args:
-        network: to train.
-        modality: its loss and what its output means.
-        settings: optimiser and random views.
-    """
+    """Trains one modality from one colour image (left half of the paper's Figure 1)."""
 
     def __init__(
-        self,
-        network: ImageNetwork,
-        modality: Modality,
-        settings: SingleTaskSettings,
+        self, network: ImageNetwork, modality: Modality, settings: SingleTaskSettings
     ) -> None:
         super().__init__()
-        self.network = network
-        self.modality = modality
-        self.settings = settings
+        self.network, self.modality, self.settings = network, modality, settings
         #: mean training loss of every epoch
         self.losses: list[float] = []
         self._epoch: list[Tensor] = []
@@ -63,10 +52,7 @@ class SingleTask(pl.LightningModule):
         )
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, steps))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
 def one_cycle(step: int, steps: int) -> float:
@@ -93,14 +79,11 @@ def random_views(
 
     Args:
         image: ``(B, 3, H, W)`` in [0, 1].
-        target: ``(B, H, W)``.
+        target: ``(B, H, W)``, returned as ``(B, h, w)``.
         modality: knows what a zoom does to its values.
         grid: (h, w) of the network's output.
         zoom: largest factor.
         colour: strength of the changes of colour.
-
-    Returns:
-        Images ``(B, 3, H, W)`` and truth ``(B, h, w)``.
     """
     b, device = len(image), image.device
     factor = torch.exp(torch.rand(b, device=device) * torch.tensor(zoom, device=device).log())
@@ -132,11 +115,7 @@ def predict_images(
 ) -> Tensor:
     """Predictions ``(B, C, h, w)`` of ``images`` ``(B, 3, H, W)`` in [0, 1].
 
-    Args:
-        network: in evaluation mode.
-        modality: of its output.
-        images: at the network's size.
-        mirror: average with the prediction of the mirrored image.
+    Where ``mirror``, they are averaged with those of the mirrored images.
     """
     images = images.contiguous(memory_format=torch.channels_last)
     prediction = modality.single_task_prediction(network(images))
@@ -144,6 +123,3 @@ def predict_images(
         other = modality.single_task_prediction(network(images.flip(3))).flip(3)
         prediction = (prediction + other) / 2
     return prediction
-
-
-__all__ = ["SingleTask", "predict_images", "random_views"]
