@@ -32,6 +32,11 @@ Advance = Callable[[float], object]
 _worker: dict[str, Any] = {}
 
 
+def console(stderr: bool = False) -> Console:
+    """A console that prints text as it is: markup would swallow a path's square brackets."""
+    return Console(stderr=stderr, markup=False, highlight=False)
+
+
 @contextmanager
 def bar(what: str, total: float | None) -> Iterator[Advance]:
     """A bar that is called with the work done since the last call, of ``total`` in all.
@@ -46,7 +51,7 @@ def bar(what: str, total: float | None) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as progress:
+    with Progress(*columns, console=console(stderr=True), speed_estimate_period=120) as progress:
         task = progress.add_task(what, total=total)
         yield lambda amount: progress.advance(task, amount)
         if total is None:

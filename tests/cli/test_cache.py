@@ -181,6 +181,18 @@ def test_a_file_that_is_no_cache(
     assert "[b].h5 does not exist" in capsys.readouterr().err
 
 
+def test_square_brackets_in_a_path_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "x [test]"
+    path = write_small_cache(folder / "a.h5", train=2, test=1, predict=0)
+    for command in (["info"], ["check"], ["show", "--out", folder / "s.png"]):
+        assert jrn(monkeypatch, "cache", command[0], path, *command[1:]) == 0
+        out = capsys.readouterr().out
+        assert str(folder) in out
+        assert "0.0 MB" not in out
+
+
 def test_a_plugin_that_is_not_there(
     small_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

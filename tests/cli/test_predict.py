@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -28,13 +29,15 @@ def run(*arguments: object) -> str:
 def test_frames_without_truth_at_the_frames_size(
     small_cache: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "refined.h5"
-    said = run(checkpoint, small_cache, "--out", out)
+    out = tmp_path / "x [test]" / "refined.h5"
+    said = run(checkpoint, small_cache, "--out", out, "--pictures", out.parent / "pictures")
+    assert f"{out.parent / 'pictures'}: a picture of every frame" in said
+    assert re.search(r" 48 × 64, \d+\.\d kB", said)
     assert f"{out}: 3 frames of split 'predict' refined by made" in said
     assert "depth, semantic at 48 × 64" in said
     with PredictionCache(out) as made:
         split = made.split("predict")
-        assert split.prediction_shape("semantic") == (5, 48, 64)
+        assert split.spec("semantic").shape == (5, 48, 64)
         assert split.prediction("depth", 0).dtype == "float16"
 
 

@@ -28,7 +28,7 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sweep(_made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(_made, tmp_path / "nyu")
+    return shutil.copytree(_made, tmp_path / "nyu [test]")
 
 
 def run(*arguments: object) -> str:

@@ -15,7 +15,7 @@ from jrn_lightning.errors import CacheError
 from tests.caches import write_small_cache
 
 app = typer.Typer()
-show.register(app)
+app.command()(show.show)
 
 
 @app.callback()

@@ -1,7 +1,6 @@
 """``jrn``: everything that is no training.
 
-Each file of this folder adds its commands with ``register(app)``. Whatever takes long to import
-is imported inside a command, so that ``jrn --help`` is quick.
+Whatever takes long to import is imported inside a command, so that ``jrn --help`` is quick.
 """
 
 from __future__ import annotations
@@ -10,9 +9,12 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.text import Text
+from typer import Option
 
 from jrn_lightning.cli import audit, cache, compare, influence, predict, report
 from jrn_lightning.errors import JRNError, no_place
+from jrn_lightning.progress import console
 
 app = typer.Typer(
     name="jrn",
@@ -26,9 +28,7 @@ app = typer.Typer(
 def _options(
     plugin: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Import this module first; it may define modalities or networks. Repeatable."
-        ),
+        Option(help="Import this module first; it may define modalities or networks. Repeatable."),
     ] = None,
 ) -> None:
     """Joint refinement networks: caches, predictions and reports. Training is run.py."""
@@ -38,8 +38,21 @@ def _options(
         import_plugins(plugin)
 
 
-for _commands in (audit, cache, compare, influence, predict, report):
-    _commands.register(app)
+app.command(epilog="Example: jrn audit runs/nyu --out audit.md")(audit.audit)
+app.add_typer(cache.app, name="cache")
+app.command(
+    epilog="Example: jrn compare runs/nyu-cross-fitted runs/nyu-in-sample --out difference.csv"
+)(compare.compare)
+app.command(epilog="Example: jrn influence runs/nyu --protocol eigen --figures")(
+    influence.influence
+)
+app.command(epilog="Example: jrn protocols runs/nyu")(influence.protocols)
+app.command(
+    epilog="Examples: jrn predict runs/nyu/sum60/seed0/checkpoints/last.ckpt nyu.h5 "
+    "--split predict --out refined.h5 · "
+    "jrn predict runs/rooms/sum60/seed0/checkpoints/last.ckpt --rgb photos --out refined.h5"
+)(predict.predict)
+app.command(epilog="Example: jrn report runs/nyu --protocol eigen")(report.report)
 
 
 def main() -> None:
@@ -50,9 +63,6 @@ def main() -> None:
         text = no_place(error) if isinstance(error, OSError) else str(error)
         if text is None:
             raise
-        from rich.console import Console
-        from rich.text import Text
-
         message = Text.assemble(("error: ", "bold red"), text)
-        Console(stderr=True).print(message, soft_wrap=True)
+        console(stderr=True).print(message, soft_wrap=True)
         sys.exit(1)

@@ -5,25 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog="Example: jrn audit runs/nyu --out audit.md")(audit)
+from jrn_lightning.cli.options import written
+from jrn_lightning.errors import ConfigError
+from jrn_lightning.progress import console
 
 
 def audit(
     sweep: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[DIR]", help="Folder of a sweep, to set beside.", show_default=False
-        ),
+        Argument(metavar="[DIR]", help="Folder of a sweep, to set beside.", show_default=False),
     ] = None,
-    protocol: Annotated[str, typer.Option(help="Crop of the sweep's figures.")] = "full",
-    pooling: Annotated[str, typer.Option(help="pixels or images, likewise.")] = "pixels",
+    protocol: Annotated[str, Option(help="Crop of the sweep's figures.")] = "full",
+    pooling: Annotated[str, Option(help="pixels or images, likewise.")] = "pixels",
     out: Annotated[
-        Path | None, typer.Option(help="A .md or .csv file to write.", show_default=False)
+        Path | None, Option(help="A .md or .csv file to write.", show_default=False)
     ] = None,
 ) -> None:
     """Recompute what the paper's tables imply, and set a sweep's figures beside them.
@@ -32,10 +29,7 @@ def audit(
     untouched input, so that most of their ω is damage. Marked too is what lies within the paper's
     own noise, and which denominator its rel(sqr) has.
     """
-    from rich.console import Console
-
     from jrn_lightning.analysis.summary import published, summarize
-    from jrn_lightning.errors import ConfigError
     from jrn_lightning.report import audit as report
 
     writers = {".md": report.markdown, ".csv": report.csv}
@@ -47,17 +41,16 @@ def audit(
     if sweep is not None:
         from jrn_lightning.analysis.collect import collect
 
-        with Console(stderr=True).status("Reading the jobs"):
+        with console(stderr=True).status("Reading the jobs"):
             summary = summarize(collect(sweep), protocol=protocol, pooling=pooling)
     found = report.audit(published(), summary)
-    console = Console()
-    console.print(report.terminal(found))
+    console().print(report.terminal(found))
     for job, status, what in summary.problems if summary else ():
-        console.print(f"{status}: {job}" + f": {what}" * bool(what), style="red", markup=False)
+        console().print(f"{status}: {job}" + f": {what}" * bool(what), style="red")
     if out is not None:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(writers[out.suffix](found), encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"--out {out} cannot be written ({error}).") from error
-        console.print(f"written: {out}", soft_wrap=True, highlight=False)
+        written([out])

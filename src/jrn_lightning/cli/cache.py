@@ -8,37 +8,76 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
+from typer import Argument, Option
 
 from jrn_lightning.cli import show
+from jrn_lightning.progress import bar, console
 
 if TYPE_CHECKING:
     from jrn_lightning.cache import CacheSplit, PredictionCache
+    from jrn_lightning.importers.frames import DataSet
     from jrn_lightning.predictors.settings import SingleTaskSettings
 
 # The choices are repeated here because reading them from the data package would import torch.
-Sampling = StrEnum("Sampling", ["in-sample", "out-of-fold", "unseen", "unknown"])
+SamplingName = StrEnum("SamplingName", ["in-sample", "out-of-fold", "unseen", "unknown"])
 Labels = StrEnum("Labels", ["wang5", "structural5"])
-Truth = StrEnum("Truth", ["filled", "raw"])
+TruthName = StrEnum("TruthName", ["filled", "raw"])
 
-_GRID = "How the samples lie on the frame: area, corners, or OFFSET_Y,STEP_Y,OFFSET_X,STEP_X."
-_SAMPLING = "Whether the network was trained on the training frames themselves."
-_SOURCE = "Name of the network; the file's name unless given."
-_SCALE = "Factor to metres, needed for integers: 0.001 for millimetres."
+Out = Annotated[Path, Option(help="The cache to make.")]
+File = Annotated[Path, Argument(help="The cache.")]
+DepthFile = Annotated[Path | None, Option(help="Predicted depth: .npz, .npy, .mat or a folder.")]
+SemanticFile = Annotated[Path | None, Option(help="Predicted class probabilities: likewise.")]
 _SINGLE_TASK = "Networks to predict with: small, efficientnet_lite0, or timm:NAME."
-_FOLDS = "Number of folds of cross-fitting."
-_SET = "Another value for a setting of the networks, as --set epochs=20. Repeatable."
-_FORCE = "Replace an existing cache, and networks of other settings."
-_KEY = "Name of the array, where the file holds several."
+Folds = Annotated[int | None, Option(help="Number of folds of cross-fitting.")]
+Changes = Annotated[
+    list[str] | None,
+    Option(
+        "--set", help="Another value for a setting of the networks, as --set epochs=20. Repeatable."
+    ),
+]
+Frames = Annotated[
+    Path | None, Option(help="Folder of frames: rgb/, depth/, label40/, train.txt, …")
+]
+Truth = Annotated[
+    TruthName,
+    Option(
+        help="Ground truth depth of --mat: in-filled, or raw with its mask. The other one is "
+        "stored beside it, for evaluation.grid=true."
+    ),
+]
+InSample = Annotated[
+    bool,
+    Option(
+        "--in-sample",
+        help="With --single-task, to measure what cross-fitting is worth: predict training "
+        "frames by networks that were trained on them.",
+    ),
+]
+Partial = Annotated[
+    bool, Option(help="Frames of --frames may lack one of their two ground truths.")
+]
+GridText = Annotated[
+    str,
+    Option(
+        help="How the samples lie on the frame: area, corners, or OFFSET_Y,STEP_Y,OFFSET_X,STEP_X."
+    ),
+]
+Source = Annotated[str, Option(help="Name of the network; the file's name unless given.")]
+Sampling = Annotated[
+    SamplingName, Option(help="Whether the network was trained on the training frames themselves.")
+]
+Scale = Annotated[
+    float, Option(help="Factor to metres, needed for integers: 0.001 for millimetres.")
+]
+Key = Annotated[str | None, Option(help="Name of the array, where the file holds several.")]
+Force = Annotated[
+    bool, Option("--force", help="Replace an existing cache, and networks of other settings.")
+]
 
 app = typer.Typer(no_args_is_help=True, help="Build, describe and check prediction caches.")
-
-
-def register(parent: typer.Typer) -> None:
-    """Add ``jrn cache``."""
-    show.register(app)
-    parent.add_typer(app, name="cache")
 
 
 @app.command(
@@ -47,51 +86,30 @@ def register(parent: typer.Typer) -> None:
     "jrn cache nyu --frames data/nyu --single-task efficientnet_lite0 --folds 3 --out nyu.h5"
 )
 def nyu(
-    out: Annotated[Path, typer.Option(help="The cache to make.")],
-    depth: Annotated[
-        Path | None, typer.Option(help="Predicted depth: .npz, .npy, .mat or a folder.")
-    ] = None,
-    semantic: Annotated[
-        Path | None, typer.Option(help="Predicted class probabilities: likewise.")
-    ] = None,
-    single_task: Annotated[str | None, typer.Option(help=_SINGLE_TASK)] = None,
-    folds: Annotated[int | None, typer.Option(help=_FOLDS)] = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", help=_SET)] = None,
-    frames: Annotated[
-        Path | None, typer.Option(help="Folder of frames: rgb/, depth/, label40/, train.txt, …")
-    ] = None,
-    mat: Annotated[Path | None, typer.Option(help="nyu_depth_v2_labeled.mat")] = None,
-    splits: Annotated[Path | None, typer.Option(help="splits.mat, with --mat.")] = None,
-    truth: Annotated[
-        Truth,
-        typer.Option(
-            help="Ground truth depth of --mat: in-filled, or raw with its mask. The other one is "
-            "stored beside it, for evaluation.grid=true."
-        ),
-    ] = Truth.filled,
-    in_sample: Annotated[
-        bool,
-        typer.Option(
-            "--in-sample",
-            help="With --single-task, to measure what cross-fitting is worth: predict training "
-            "frames by networks that were trained on them.",
-        ),
-    ] = False,
-    partial: Annotated[
-        bool, typer.Option(help="Frames of --frames may lack one of their two ground truths.")
-    ] = False,
-    label_space: Annotated[Labels, typer.Option(help="What the labels become.")] = Labels.wang5,
-    depth_grid: Annotated[str, typer.Option(help=_GRID)] = "area",
-    semantic_grid: Annotated[str, typer.Option(help=_GRID)] = "area",
-    depth_source: Annotated[str, typer.Option(help=_SOURCE)] = "",
-    semantic_source: Annotated[str, typer.Option(help=_SOURCE)] = "",
-    depth_sampling: Annotated[Sampling, typer.Option(help=_SAMPLING)] = Sampling.unknown,
-    semantic_sampling: Annotated[Sampling, typer.Option(help=_SAMPLING)] = Sampling.unknown,
-    depth_scale: Annotated[float, typer.Option(help=_SCALE)] = 1.0,
-    depth_key: Annotated[str | None, typer.Option(help=_KEY)] = None,
-    semantic_key: Annotated[str | None, typer.Option(help=_KEY)] = None,
-    images: Annotated[bool, typer.Option(help="Store the colour images.")] = True,
-    force: Annotated[bool, typer.Option("--force", help=_FORCE)] = False,
+    out: Out,
+    depth: DepthFile = None,
+    semantic: SemanticFile = None,
+    single_task: Annotated[str | None, Option(help=_SINGLE_TASK)] = None,
+    folds: Folds = None,
+    setting: Changes = None,
+    frames: Frames = None,
+    mat: Annotated[Path | None, Option(help="nyu_depth_v2_labeled.mat")] = None,
+    splits: Annotated[Path | None, Option(help="splits.mat, with --mat.")] = None,
+    truth: Truth = TruthName.filled,
+    in_sample: InSample = False,
+    partial: Partial = False,
+    label_space: Annotated[Labels, Option(help="What the labels become.")] = Labels.wang5,
+    depth_grid: GridText = "area",
+    semantic_grid: GridText = "area",
+    depth_source: Source = "",
+    semantic_source: Source = "",
+    depth_sampling: Sampling = SamplingName.unknown,
+    semantic_sampling: Sampling = SamplingName.unknown,
+    depth_scale: Scale = 1.0,
+    depth_key: Key = None,
+    semantic_key: Key = None,
+    images: Annotated[bool, Option(help="Store the colour images.")] = True,
+    force: Force = False,
 ) -> None:
     """Build a cache from NYU Depth v2 and predictions of its frames.
 
@@ -100,12 +118,6 @@ def nyu(
     With --single-task, whatever is not given is predicted by networks that are trained here, each
     training frame by one that has not seen its scene. Stopped, it goes on when called again.
     """
-    if (frames is None) == (mat is None):
-        raise typer.BadParameter("give either --frames or --mat")
-    if (mat is None) != (splits is None):
-        raise typer.BadParameter("--mat and --splits belong together")
-    if truth is Truth.raw and mat is None:
-        raise typer.BadParameter("--truth raw needs --mat: a folder of frames has no raw depth")
     if single_task is None and (depth is None or semantic is None):
         raise typer.BadParameter(
             "give --depth and --semantic, or --single-task to predict what is not given"
@@ -117,42 +129,22 @@ def nyu(
             "--depth and --semantic leave nothing to predict: leave one of them out, or "
             "--single-task"
         )
+    data = _open_nyu(out, force, frames, mat, splits, truth, label_space, partial)
 
-    from jrn_lightning.cache import refuse_existing
-    from jrn_lightning.importers import nyu as importer
     from jrn_lightning.importers.build import Input, build
-    from jrn_lightning.importers.frames import DataSet
-    from jrn_lightning.importers.labels import LABEL_SPACES
+    from jrn_lightning.importers.nyu import DEPTH, SEMANTIC
     from jrn_lightning.importers.sources import open_source
-    from jrn_lightning.progress import bar
 
-    refuse_existing(out, force)
-    space = LABEL_SPACES[label_space]
-    data: DataSet
-    if frames is not None:
-        data = importer.FrameFolder(frames, space, partial=partial)
-    else:
-        assert mat is not None
-        assert splits is not None
-        data = importer.LabeledMat(mat, splits, space, raw_depth=truth is Truth.raw)
-    kinds = importer.modalities(space)
-    count = max(n for numbers in data.splits.values() for n in numbers)
-    inputs = {}
-    if depth is not None:
-        source = open_source(
-            depth, kinds[importer.DEPTH], frames=count, scale=depth_scale, key=depth_key
-        )
-        inputs[importer.DEPTH] = Input(
-            source, depth_source or depth.stem, depth_sampling, depth_grid
-        )
-    if semantic is not None:
-        source = open_source(semantic, kinds[importer.SEMANTIC], frames=count, key=semantic_key)
-        inputs[importer.SEMANTIC] = Input(
-            source, semantic_source or semantic.stem, semantic_sampling, semantic_grid
-        )
+    inputs, count = {}, max(n for numbers in data.splits.values() for n in numbers)
+    for name, file, source, sampling, grid, key, scale in (
+        (DEPTH, depth, depth_source, depth_sampling, depth_grid, depth_key, depth_scale),
+        (SEMANTIC, semantic, semantic_source, semantic_sampling, semantic_grid, semantic_key, 1.0),
+    ):
+        if file is not None:
+            maps = open_source(file, data.modalities[name], frames=count, scale=scale, key=key)
+            inputs[name] = Input(maps, source or file.stem, sampling, grid)
     if single_task is None:
-        total = sum(map(len, data.splits.values()))
-        with bar("Writing the cache", total) as advance:
+        with bar("Writing the cache", sum(map(len, data.splits.values()))) as advance:
             build(data, inputs, out, images=images, force=force, advance=lambda: advance(1))
     else:
         from jrn_lightning.predictors.fill import predict_into_cache
@@ -164,19 +156,50 @@ def nyu(
     _describe(out)
 
 
+def _open_nyu(
+    out: Path,
+    force: bool,
+    frames: Path | None,
+    mat: Path | None,
+    splits: Path | None,
+    truth: TruthName,
+    label_space: str,
+    partial: bool,
+) -> DataSet:
+    """The data set, once nothing is in the way of its cache."""
+    if (frames is None) == (mat is None):
+        raise typer.BadParameter("give either --frames or --mat")
+    if (mat is None) != (splits is None):
+        raise typer.BadParameter("--mat and --splits belong together")
+    if truth is TruthName.raw and mat is None:
+        raise typer.BadParameter("--truth raw needs --mat: a folder of frames has no raw depth")
+
+    from jrn_lightning.cache import refuse_existing
+    from jrn_lightning.importers.labels import LABEL_SPACES
+    from jrn_lightning.importers.nyu import FrameFolder, LabeledMat
+
+    refuse_existing(out, force)
+    space = LABEL_SPACES[label_space]
+    if frames is not None:
+        return FrameFolder(frames, space, partial=partial)
+    assert mat is not None
+    assert splits is not None
+    return LabeledMat(mat, splits, space, raw_depth=truth is TruthName.raw)
+
+
 @app.command(epilog="Example: jrn cache rooms --out rooms.h5")
 def rooms(
-    out: Annotated[Path, typer.Option(help="The cache to make.")],
-    seed: Annotated[int, typer.Option(help="Of the rooms.")] = 0,
-    train_rooms: Annotated[int, typer.Option(help="Rooms to train on.")] = 104,
-    test_rooms: Annotated[int, typer.Option(help="Rooms to test on.")] = 40,
-    views: Annotated[int, typer.Option(help="Frames of each room.")] = 2,
-    height: Annotated[int, typer.Option(help="Of a frame, in pixels.")] = 240,
-    width: Annotated[int, typer.Option(help="Of a frame, in pixels.")] = 320,
-    single_task: Annotated[str, typer.Option(help=_SINGLE_TASK)] = "small",
-    folds: Annotated[int | None, typer.Option(help=_FOLDS)] = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", help=_SET)] = None,
-    force: Annotated[bool, typer.Option("--force", help=_FORCE)] = False,
+    out: Out,
+    seed: Annotated[int, Option(help="Of the rooms.")] = 0,
+    train_rooms: Annotated[int, Option(help="Rooms to train on.")] = 104,
+    test_rooms: Annotated[int, Option(help="Rooms to test on.")] = 40,
+    views: Annotated[int, Option(help="Frames of each room.")] = 2,
+    height: Annotated[int, Option(help="Of a frame, in pixels.")] = 240,
+    width: Annotated[int, Option(help="Of a frame, in pixels.")] = 320,
+    single_task: Annotated[str, Option(help=_SINGLE_TASK)] = "small",
+    folds: Folds = None,
+    setting: Changes = None,
+    force: Force = False,
 ) -> None:
     """Render the embedded data set, and predict it with networks trained on it.
 
@@ -184,7 +207,6 @@ def rooms(
     where no other data are named. Stopped, it goes on when called again.
     """
     from jrn_lightning.predictors.fill import build_rooms
-    from jrn_lightning.progress import bar
     from jrn_lightning.rooms import RoomsSpec
 
     spec = RoomsSpec(seed, train_rooms, test_rooms, views, height, width)
@@ -216,9 +238,9 @@ def _describe(path: Path) -> None:
 
 @app.command(epilog="Example: jrn cache info nyu.h5")
 def info(
-    file: Annotated[Path, typer.Argument(help="The cache.")],
+    file: File,
     quality: Annotated[
-        bool, typer.Option(help="Compare the predictions with the ground truth (reads all maps).")
+        bool, Option(help="Compare the predictions with the ground truth (reads all maps).")
     ] = True,
 ) -> None:
     """Say what is in a cache, and how good its predictions are."""
@@ -231,61 +253,55 @@ def info(
 
 
 @app.command(epilog="Example: jrn cache check nyu.h5")
-def check(file: Annotated[Path, typer.Argument(help="The cache.")]) -> None:
+def check(file: File) -> None:
     """Read and validate every sample; exit code 1 and a list if anything is wrong."""
     from jrn_lightning.cache import PredictionCache
     from jrn_lightning.cache import check as check_all
-    from jrn_lightning.progress import bar
 
     with PredictionCache(file) as cache:
         total = sum(len(cache.split(name)) for name in cache.splits)
         with bar("Checking", total) as advance:
             problems = check_all(cache, lambda: advance(1))
-    console = Console()
-    for problem in problems:
-        console.print(problem, markup=False, highlight=False, soft_wrap=True)
+    found = (
+        f"{len(problems)} problems in {total} frames"
+        if problems
+        else f"{total} frames, nothing wrong"
+    )
+    for line in (*problems, f"{file}: {found}."):
+        console().print(line, soft_wrap=True)
     if problems:
-        console.print(f"{file}: {len(problems)} problems in {total} frames.", soft_wrap=True)
         raise typer.Exit(1)
-    console.print(f"{file}: {total} frames, nothing wrong.", soft_wrap=True)
 
 
 def _summary(cache: PredictionCache) -> None:
-    console = Console()
-    size = cache.path.stat().st_size / 1e6
-    console.print(f"{cache.path}  ({size:.1f} MB)", highlight=False, soft_wrap=True)
     height, width = cache.frame
-    console.print(f"frame {height} × {width}, content {cache.content_hash[:16]}", highlight=False)
+    lines = [
+        f"{cache.path}  ({decimal(cache.path.stat().st_size)})",
+        f"frame {height} × {width}, content {cache.content_hash[:16]}",
+    ]
     for name, modality in cache.modalities.items():
-        details = "; ".join(f"{k}: {_words(v)}" for k, v in modality.attributes.items())
-        line = f"{name}: {modality.kind}, {modality.unit}; {details}".rstrip("; ")
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for key, note in cache.notes.items():
-        console.print(f"{key}: {note}", markup=False, highlight=False, soft_wrap=True)
-
-    table = Table("split", "frames", "scenes", "truth", "images")
+        details = "; ".join(
+            f"{k}: {', '.join(map(str, v)) if isinstance(v, list) else v}"
+            for k, v in modality.attributes.items()
+        )
+        lines.append(f"{name}: {modality.kind}, {modality.unit}; {details}".rstrip("; "))
+    lines += [f"{key}: {note}" for key, note in cache.notes.items()]
+    splits = Table("split", "frames", "scenes", "truth", "images")
     inputs = Table("split", "prediction", "grid", "lies", "source", "sampling")
     for name in cache.splits:
         split = cache.split(name)
-        table.add_row(
-            name,
-            str(len(split)),
-            str(len(set(split.scenes))),
-            _truth(split),
-            "yes" if split.has_images else "no",
-        )
-        for modality_name in cache.modalities:
-            spec = split.spec(modality_name)
+        counts = (str(len(split)), str(len(set(split.scenes))))
+        splits.add_row(name, *counts, _truth(split), "yes" if split.has_images else "no")
+        for modality_name, spec in split.specs.items():
+            made, (_, h, w) = spec.provenance, spec.shape
             inputs.add_row(
-                name,
-                modality_name,
-                " × ".join(map(str, spec.shape[1:])),
-                spec.provenance.alignment,
-                spec.provenance.source,
-                spec.provenance.sampling,
+                name, modality_name, f"{h} × {w}", made.alignment, made.source, made.sampling
             )
-    console.print(table)
-    console.print(inputs)
+    out = console()
+    for line in lines:
+        out.print(line, soft_wrap=True)
+    out.print(splits)
+    out.print(inputs)
 
 
 def _truth(split: CacheSplit) -> str:
@@ -298,12 +314,10 @@ def _truth(split: CacheSplit) -> str:
 
 def _quality(cache: PredictionCache) -> None:
     from jrn_lightning.evaluation import evaluate_inputs
-    from jrn_lightning.progress import bar
 
-    console = Console()
     splits = [name for name in cache.splits if cache.split(name).has_targets]
     if not splits:
-        console.print("No split has ground truth to compare with.")
+        console().print("No split has ground truth to compare with.")
         return
     with bar("Comparing with the truth", sum(len(cache.split(n)) for n in splits)) as advance:
 
@@ -320,9 +334,10 @@ def _quality(cache: PredictionCache) -> None:
         for measure in modality.measures:
             row = [values[split][name][measure.name] for split in splits]
             table.add_row(name, measure.label, *(f"{value:.4f}" for value in row))
-    console.print(table)
+    console().print(table)
     for warning in _differences(cache, values):
-        console.print(f"[bold yellow]warning:[/] {warning}", soft_wrap=True)
+        line = Text.assemble(("warning:", "bold yellow"), f" {warning}")
+        console().print(line, soft_wrap=True)
 
 
 def _differences(
@@ -343,5 +358,7 @@ def _differences(
             )
 
 
-def _words(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+app.command(
+    epilog="Examples: jrn cache show nyu.h5 --out sheet.png · "
+    "jrn cache show nyu.h5 --split train --ids 0003,0004 --out two.png"
+)(show.show)

@@ -5,32 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from rich.table import Table
+from typer import Argument, Option
 
+from jrn_lightning.cli.options import written
 from jrn_lightning.errors import ConfigError
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        epilog="Example: jrn compare runs/nyu-cross-fitted runs/nyu-in-sample --out difference.csv"
-    )(compare)
+from jrn_lightning.progress import console
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="Folder of a sweep.")],
-    second: Annotated[Path, typer.Argument(help="Folder of another, over the same test frames.")],
-    protocol: Annotated[str, typer.Option(help="Crop to evaluate.")] = "full",
-    out: Annotated[Path | None, typer.Option(help="A .csv file to write.")] = None,
+    first: Annotated[Path, Argument(help="Folder of a sweep.")],
+    second: Annotated[Path, Argument(help="Folder of another, over the same test frames.")],
+    protocol: Annotated[str, Option(help="Crop to evaluate.")] = "full",
+    out: Annotated[Path | None, Option(help="A .csv file to write.")] = None,
 ) -> None:
     """Say how much better the first sweep's networks are than the second's.
 
     Paired by architecture, seed and test frame; 95 % intervals over seeds and scenes. Units are
     those of A: percent, or minus a hundred times an error.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from jrn_lightning.analysis.paired import compare as compare_sweeps
 
     if out is not None and out.suffix != ".csv":
@@ -54,10 +47,10 @@ def compare(
             f"{row['first']:.4f}",
             f"{row['second']:.4f}",
             f"{row['value']:+.3f}",
-            f"[{row['low']:+.3f}, {row['high']:+.3f}]".replace("[", r"\["),
+            f"[{row['low']:+.3f}, {row['high']:+.3f}]",
         )
-    Console().print(table)
+    console().print(table)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         rows.drop(columns=["label", "in_table"]).to_csv(out, index=False)
-        Console().print(f"written: {out}", soft_wrap=True, highlight=False)
+        written([out])

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
+from typer import Argument, Option
 
-if TYPE_CHECKING:
-    from jrn_lightning.cache import CacheSplit
-
-
-def register(cache_app: typer.Typer) -> None:
-    """Add the command to ``jrn cache``."""
-    cache_app.command(
-        epilog="Examples: jrn cache show nyu.h5 --out sheet.png · "
-        "jrn cache show nyu.h5 --split train --ids 0003,0004 --out two.png"
-    )(show)
+from jrn_lightning.cli.options import ForceFile
+from jrn_lightning.progress import console
 
 
 def show(
-    file: Annotated[Path, typer.Argument(help="The cache.")],
-    out: Annotated[Path, typer.Option(help="The picture to make, a PNG.")],
-    split: Annotated[str, typer.Option(help="test, train, predict, …")] = "test",
+    file: Annotated[Path, Argument(help="The cache.")],
+    out: Annotated[Path, Option(help="The picture to make, a PNG.")],
+    split: Annotated[str, Option(help="test, train, predict, …")] = "test",
     frames: Annotated[
-        int | None, typer.Option(min=1, help="How many, spread over the scenes; 8 unless given.")
+        int | None, Option(min=1, help="How many, spread over the scenes; 8 unless given.")
     ] = None,
     ids: Annotated[
-        str | None, typer.Option(help="Names of the frames instead, with commas between.")
+        str | None, Option(help="Names of the frames instead, with commas between.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another one shows other frames.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    seed: Annotated[int, Option(min=0, help="Another one shows other frames.")] = 0,
+    force: ForceFile = False,
 ) -> None:
     """Draw a contact sheet: image, truth, prediction and error map of some frames.
 
@@ -57,18 +49,8 @@ def show(
         else:
             rows = sheet.find(part, names)
         title = f"{file.name} · {split} · {len(rows)} of {len(part)} frames"
-        sheet.write_sheet(part, rows, out, title=title, subtitle=_sources(part))
-    Console().print(
-        f"{out}: {len(rows)} of {len(part)} frames of split {split!r}.",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
-def _sources(split: CacheSplit) -> str:
-    said = []
-    for name in split.cache.modalities:
-        provenance = split.provenance(name)
-        said.append(f"{name} by {provenance.source} ({provenance.sampling})")
-    return "predictions: " + ", ".join(said)
+        sources = {m: spec.provenance for m, spec in part.specs.items()}
+        said = ", ".join(f"{m} by {p.source} ({p.sampling})" for m, p in sources.items())
+        sheet.write_sheet(part, rows, out, title=title, subtitle=f"predictions: {said}")
+    drawn = f"{out}: {len(rows)} of {len(part)} frames of split {split!r}."
+    console().print(drawn, soft_wrap=True)

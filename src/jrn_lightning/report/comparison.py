@@ -10,6 +10,7 @@ from jrn_lightning.analysis.analyse import analyse
 from jrn_lightning.analysis.collect import collect
 from jrn_lightning.analysis.findings import Findings
 from jrn_lightning.analysis.summary import Summary, summarize
+from jrn_lightning.progress import console
 from jrn_lightning.report import answer, files, tables
 
 log = logging.getLogger(__name__)
@@ -39,19 +40,17 @@ def announce(summary: Summary, sweep: Path, wandb: dict[str, Any] | None) -> Non
         sweep: its folder.
         wandb: ``project``, ``entity`` and ``mode``; None to do without.
     """
-    from rich.console import Console
-
-    console, progress = Console(), Console(stderr=True)
-    with progress.status("Asking the records"):
+    out = console()
+    with console(stderr=True).status("Asking the records"):
         findings = analyse(collect(sweep), summary, parts=ANSWER if wandb is None else None)
-    console.print(answer.terminal(answer.answer(findings)))
-    console.print()
-    console.print(tables.terminal(summary))
+    out.print(answer.terminal(answer.answer(findings)))
+    out.print()
+    out.print(tables.terminal(summary))
     for problem in findings.problems:
         log.warning("%s", problem)
     if wandb is not None and summary.finished:
         log.info("W&B report: %s", log_findings(findings, sweep, **wandb))
-    console.print(
+    out.print(
         f"\nComparison: {sweep / files.MARKDOWN}, {sweep / files.CSV}; figures beside them.",
         soft_wrap=True,
     )
