@@ -5,22 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 from jrn_lightning.cache import PredictionCache
-from jrn_lightning.cli import show
+from jrn_lightning.cli.cache import app
 from jrn_lightning.errors import CacheError
 from tests.caches import write_small_cache
-
-app = typer.Typer()
-app.command()(show.show)
-
-
-@app.callback()
-def _cache() -> None:
-    """A group, as ``jrn cache`` is."""
 
 
 def run(*arguments: object) -> str:
