@@ -179,11 +179,7 @@ class CacheDataModule(pl.LightningDataModule):
 
     @cached_property
     def modalities(self) -> dict[str, Modality]:
-        """Those that are served, in order.
-
-        Raises:
-            ConfigError: one that the cache does not hold.
-        """
+        """Those that are served, in order; a ConfigError for one that the cache does not hold."""
         known = self.cache.modalities
         chosen = list(self._chosen) if self._chosen else list(known)
         unknown = [m for m in chosen if m not in known]
@@ -237,11 +233,9 @@ class CacheDataModule(pl.LightningDataModule):
                 f"{self.cache.path}: none of the {len(train)} training frames has a pixel where "
                 f"all of {', '.join(self.modalities)} have ground truth."
             )
-        if self.skipped[TRAIN]:
-            log.warning(
-                "%d training frames have no pixel where every modality has ground truth: skipped",
-                self.skipped[TRAIN],
-            )
+        if count := self.skipped[TRAIN]:
+            lacks = "no pixel where every modality has ground truth"
+            log.warning("%d training frames have %s: skipped", count, lacks)
         self.train = self._frames(split, train.rows[usable], self.loss_size)
         if validation:
             limit = None if self.limit_train is None else max(1, self.limit_train // 4)
@@ -352,7 +346,7 @@ class CacheDataModule(pl.LightningDataModule):
     def input_statistics(self) -> InputStatistics:
         """Means and deviations of the training inputs, in one pass."""
         frames = self._training_frames()
-        mean, deviation, mean_map = {}, {}, {}
+        found = InputStatistics({}, {}, {})
         for name, modality in self.modalities.items():
             shape, device = (modality.channels, *self.frame), frames.device
             total = torch.zeros(shape, dtype=torch.float64, device=device)
@@ -362,10 +356,10 @@ class CacheDataModule(pl.LightningDataModule):
                 total += x
                 square += x.square().mean((1, 2))
             m = total.mean((1, 2)) / len(frames)
-            mean[name] = m.float()
-            mean_map[name] = (total / len(frames)).float()
-            deviation[name] = (square / len(frames) - m.square()).clamp_min(0).sqrt().float()
-        return InputStatistics(mean, deviation, mean_map)
+            found.mean[name] = m.float()
+            found.mean_map[name] = (total / len(frames)).float()
+            found.deviation[name] = (square / len(frames) - m.square()).clamp_min(0).sqrt().float()
+        return found
 
     def mute_value(self, name: str, seed: int = 0) -> MuteValue:
         """What stands in for a muted input of the test split, by its name.

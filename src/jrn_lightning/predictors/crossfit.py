@@ -100,14 +100,14 @@ def _deal(data: DataSet, numbers: Sequence[int], count: int, seed: int) -> dict[
     by_scene: dict[str, list[int]] = {}
     for number in numbers:
         by_scene.setdefault(data.scene(number), []).append(number)
-    names = sorted(by_scene)
-    order = np.random.default_rng(seed).permutation(len(names))
+    scenes = [by_scene[name] for name in sorted(by_scene)]
+    order = np.random.default_rng(seed).permutation(len(scenes))
     sizes = [0] * count
     home: dict[int, int] = {}
-    for i in sorted(order, key=lambda i: -len(by_scene[names[i]])):
+    for scene in sorted((scenes[i] for i in order), key=len, reverse=True):
         k = sizes.index(min(sizes))
-        sizes[k] += len(by_scene[names[i]])
-        home |= dict.fromkeys(by_scene[names[i]], k)
+        sizes[k] += len(scene)
+        home |= dict.fromkeys(scene, k)
     return home
 
 
@@ -171,10 +171,8 @@ class CrossFitted:
 
     def hash(self) -> str:
         """SHA-256 of the networks' files."""
-        sha = hashlib.sha256()
-        for path in self.networks:
-            sha.update(hashlib.sha256(path.read_bytes()).digest())
-        return sha.hexdigest()
+        digests = (hashlib.sha256(path.read_bytes()).digest() for path in self.networks)
+        return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 class CrossFit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -144,7 +144,7 @@ def predict_photographs(
         )
         for i, name in enumerate(names):
             image = photographs.read(name)
-            predictions: dict[str, NDArray[Any]] = {}
+            predictions = {}
             for m, network in networks.items():
                 small = np.array(small_image(image, network.settings.size))
                 batch = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
