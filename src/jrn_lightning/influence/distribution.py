@@ -1,22 +1,23 @@
-"""What networks of several seeds say on resampled images: value, interval, p-value, probability.
+"""Two-level bootstrap of networks of several seeds: value, interval, p-value, probability.
 
-The two levels of the bootstrap. Scenes are resampled, the same ones for every seed. Seeds are too
-few for that: three of them, resampled, vary a third too little, and never beyond what was seen.
-Their share of the variance is estimated instead, and their deviations drawn from Student's t
-(docs/decisions/0008).
+Scenes are resampled, the same ones for every seed. Seeds are too few to be resampled: three of
+them would vary a third too little, and never beyond what was seen. Their share of the variance is
+estimated instead, and their deviations are drawn from Student's t (docs/decisions/0008).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from jrn_lightning.influence.bootstrap import Array, Bootstrap, interval, mean_known
+
+_TAIL = 0.01  # on either side, the share of the samples below which p follows Student's t
 
 
 @dataclass(frozen=True)
@@ -35,25 +36,36 @@ class Distribution:
     Args:
         value: ``(...)`` of all images.
         samples: ``(R, ...)``, one a resample of scenes and seeds; NaN where it has none.
+        freedom: ``(...)``, degrees of freedom of the tail beyond the samples.
     """
 
     value: Array
     samples: Array
+    freedom: Array
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Ends ``(...)`` and ``(...)`` of the percentile interval."""
         return interval(self.samples, level)
 
     def p_value(self) -> Array:
-        """Two-sided, of zero: ``(...)``.
+        """Two-sided p-value of the null hypothesis that the quantity is 0: ``(...)``.
 
-        Below 0.05 exactly where the 95 % interval excludes 0, and so at any level; at least
-        2 / (R + 1), which is as far as R resamples can tell.
+        From 0.02 on it is twice the share of the samples beyond 0, and below 0.05 exactly where
+        the 95 % interval excludes 0. A smaller share of R samples is a count of few, and none is
+        below 2 / (R + 1), so that no test of a large family could be significant. There p is the
+        tail of Student's t around the median, scaled to pass through the samples' 1 % quantile:
+        continuous and monotone in the distance from 0. Samples that do not vary have no tail.
         """
         below, until = self._ranks
-        with np.errstate(invalid="ignore"):
-            p = 2 * np.minimum(until, 1 - below)
-        return np.asarray(np.clip(p, 2 / (len(self.samples) + 1), 1))
+        median, _ = self.interval(0)
+        low, high = self.interval(1 - 2 * _TAIL)
+        edge = np.where(low > 0, low, high)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            counted = np.clip(2 * np.minimum(until, 1 - below), 2 / (len(self.samples) + 1), 1)
+            distance = median / (median - edge) * stdtrit(self.freedom, 1 - _TAIL)
+            tail = 2 * stdtr(self.freedom, -distance)
+        beyond = ((low > 0) | (high < 0)) & (median != edge)
+        return np.asarray(np.where(beyond, tail, counted))
 
     def probability(self) -> Array:
         """That the quantity is positive: ``(...)``, in [0, 1]; of two halves where it is 0."""
@@ -96,10 +108,12 @@ class Sampled:
     Args:
         value: ``(K, ...)`` of all images.
         resampled: ``(K, R, ...)``.
+        scenes: G, the number of clusters that are resampled.
     """
 
     value: Array
     resampled: Array
+    scenes: int
 
     @classmethod
     def of(
@@ -119,24 +133,21 @@ class Sampled:
         """
         if over_images:
             values = [measure(s) for s in statistics]
-            return cls(
-                np.stack([mean_known(v) for v in values]), np.stack([draw.means(v) for v in values])
-            )
-        return cls(
-            np.stack([measure(s.sum(0)) for s in statistics]),
-            np.stack([measure(draw.sums(s)) for s in statistics]),
-        )
+            means, resampled = [mean_known(v) for v in values], [draw.means(v) for v in values]
+        else:
+            means = [measure(s.sum(0)) for s in statistics]
+            resampled = [measure(draw.sums(s)) for s in statistics]
+        return cls(np.stack(means), np.stack(resampled), draw.counts.shape[1])
 
     def __sub__(self, other: Sampled) -> Sampled:
         """The difference, network by network."""
-        return Sampled(self.value - other.value, self.resampled - other.resampled)
+        return self._with(self.value - other.value, self.resampled - other.resampled)
 
     def __getitem__(self, at: Any) -> Sampled:
         """Some of the quantities, of every network."""
         at = at if isinstance(at, tuple) else (at,)
-        return Sampled(
-            self.value[(slice(None), *at)], self.resampled[(slice(None), slice(None), *at)]
-        )
+        every = slice(None)
+        return self._with(self.value[(every, *at)], self.resampled[(every, every, *at)])
 
     def __len__(self) -> int:
         """K."""
@@ -144,11 +155,14 @@ class Sampled:
 
     def map(self, function: Callable[[Array], Array]) -> Sampled:
         """``function`` of every value, elementwise."""
-        return Sampled(function(self.value), function(self.resampled))
+        return self._with(function(self.value), function(self.resampled))
 
     def networks(self, which: list[int]) -> Sampled:
         """Those of the K networks, in that order."""
-        return Sampled(self.value[which], self.resampled[which])
+        return self._with(self.value[which], self.resampled[which])
+
+    def _with(self, value: Array, resampled: Array) -> Sampled:
+        return replace(self, value=value, resampled=resampled)
 
     def over_seeds(self, seed: int) -> Distribution:
         """The mean over the networks, and how it varies with scenes and seeds.
@@ -160,18 +174,27 @@ class Sampled:
         networks' values; E the variance of a network over the resamples, less that of their mean,
         is what scenes alone make them differ by.
 
+        The tail of the p-value has (G - 1) / 2 degrees of freedom, since percentiles of few
+        scenes lie too close to the median; and at most 2 (K - 1) / (1 + w), where w is the seeds'
+        share of the variance: K - 1 where seeds alone vary, but no more than twice that, since
+        with few seeds S² is small by chance too often.
+
         Args:
             seed: of the draw of the seeds' deviations.
         """
         k, r = self.resampled.shape[:2]
         value, mean = self.value.mean(0), self.resampled.mean(0)
+        freedom = np.full(value.shape, max(self.scenes - 1, 1) / 2)
         if k == 1:
-            return Distribution(value, mean)
+            return Distribution(value, mean, freedom)
         own = np.mean([_variance(x - mean) for x in self.resampled], axis=0) * k / (k - 1)
-        between = np.sqrt(np.maximum(self.value.var(0, ddof=1) - own, 0) / k)
+        between = np.maximum(self.value.var(0, ddof=1) - own, 0) / k
         # Every quantile once, in random order: nothing is left to the luck of the draw but that.
         student = np.random.default_rng(seed).permutation(stdtrit(k - 1, (np.arange(r) + 0.5) / r))
-        return Distribution(value, mean + student.reshape(r, *[1] * value.ndim) * between)
+        samples = mean + student.reshape(r, *[1] * value.ndim) * np.sqrt(between)
+        total = between + _variance(mean)
+        share = np.divide(between, total, out=np.zeros_like(value), where=total > 0)
+        return Distribution(value, samples, np.minimum(freedom, 2 * (k - 1) / (1 + share)))
 
 
 def _variance(x: Array) -> Array:

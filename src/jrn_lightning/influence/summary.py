@@ -86,7 +86,7 @@ def summarize(
                 if pooling == "images":
                     values = Sampled.of(seeds, measure, draw, over_images=True)
                 else:
-                    values = Sampled(measure(total), measure(sums))
+                    values = Sampled(measure(total), measure(sums), draw.counts.shape[1])
                 key = {"pooling": pooling, "measure": measure.name}
 
                 def put(
