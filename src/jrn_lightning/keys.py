@@ -30,6 +30,15 @@ IMAGE: Final = "image"  # (N, H, W, 3) uint8, optional
 UNTOUCHED: Final = "input"  # the single-task prediction itself, evaluated like an output
 JOINT: Final = "joint"  # setup A of Figure 4: every input is given
 
+# How a measure is taken over a split.
+WHOLE: Final = "full"  # the protocol that leaves nothing out
+PIXELS: Final = "pixels"  # of the sum over all pixels
+IMAGES: Final = "images"  # as the mean over images
+POOLINGS: Final = (PIXELS, IMAGES)
+
+# The part of a job's record that every job has: the untouched input, joint, each modality muted.
+MAIN: Final = "statistics"
+
 # Prefix of the setups B and C of Figure 4.
 _MUTED: Final = "muted_"
 

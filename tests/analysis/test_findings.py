@@ -5,15 +5,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jrn_lightning.analysis.findings import COLUMNS, empty, select
+from jrn_lightning.analysis.findings import COLUMNS, frame, select
 from jrn_lightning.errors import ConfigError
 from tests.report import fakes
 
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_an_empty_frame_has_its_columns(name: str) -> None:
-    assert tuple(empty(name)) == COLUMNS[name]
-    assert empty(name).empty
+    assert tuple(frame(name)) == COLUMNS[name]
+    assert frame(name).empty
 
 
 def test_a_selection_has_these_architectures_alone(tmp_path: Path) -> None:

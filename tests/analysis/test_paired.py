@@ -12,8 +12,6 @@ from jrn_lightning.analysis.paired import compare
 from jrn_lightning.cli import main
 from jrn_lightning.errors import RecordError
 from jrn_lightning.evaluation import StatisticsTable
-from jrn_lightning.influence.paired import paired_difference
-from jrn_lightning.modalities import Depth
 from tests.report.sweeps import make_job
 
 
@@ -55,32 +53,12 @@ def test_differences_are_those_of_the_measures(sweeps: tuple[Path, Path]) -> Non
     assert iou["first"] == pytest.approx(expected)
 
 
-def test_pairing_makes_the_interval_narrower() -> None:
-    # Hard and easy images: what both networks share is far larger than what tells them apart.
-    rng, n = np.random.default_rng(0), 60
-    measure = Depth("d").measure("sq_rel")
-    first = np.zeros((1, n, 10))
-    first[..., 0] = 100
-    first[0, :, 2] = rng.gamma(2, 20, n)
-    second = first.copy()
-    second[0, :, 2] += rng.normal(2.0, 0.5, n)
-    scenes = [str(i) for i in range(n)]
-    paired = paired_difference(first, second, measure, scenes, resamples=2000)
-    order = rng.permutation(n)
-    unpaired = paired_difference(first, second[:, order], measure, scenes, resamples=2000)
-    assert paired.value == pytest.approx(unpaired.value)
-    assert paired.value == pytest.approx(2.0, abs=0.2)
-    assert 0 < paired.high - paired.low < 0.1 * (unpaired.high - unpaired.low)
-
-
 def test_what_is_not_paired_is_refused(sweeps: tuple[Path, Path], tmp_path: Path) -> None:
     make_job(tmp_path / "other" / "cat5" / "seed0", "cat5", 0, 0.5)
     with pytest.raises(RecordError, match=r"no finished job .* in common.*cat5/seed0"):
         compare(sweeps[0], tmp_path / "other")
     with pytest.raises(RecordError, match="'eigen2' was not evaluated in both"):
         compare(*sweeps, protocol="eigen2")
-    with pytest.raises(ValueError, match="not paired"):
-        paired_difference(np.zeros((1, 2, 10)), np.zeros((1, 3, 10)), Depth("d").measures[0], "ab")
 
 
 def test_the_command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from jrn_lightning.analysis.findings import (
 )
 from jrn_lightning.analysis.summary import Column, Summary, improvement, omega, summarize
 from jrn_lightning.evaluation.evaluator import RUNGS
+from jrn_lightning.records.record import JobRecord, Status
 
 MODALITIES: dict[str, Any] = {
     "depth": {
@@ -128,20 +130,20 @@ WARNING = "2 of 20 channels of the stem of depth are dead"
 
 
 @dataclass
-class FakeJob:
-    folder: Path
-    status: str
-    data: dict[str, Any] | None = None
-    problem: str | None = None
-
-
-@dataclass
-class FakeComparison:
-    jobs: list[FakeJob]
+class FakeSweep:
+    jobs: list[JobRecord]
     rows: pd.DataFrame
     means: pd.DataFrame
     name: str = "nyu"
     asked: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def modalities(self) -> dict[str, Any]:
+        return self.finished[0].data["modalities"] if self.finished else {}  # type: ignore[index]
+
+    @property
+    def finished(self) -> list[JobRecord]:
+        return [job for job in self.jobs if job.status == "finished"]
 
     def table(self, protocol: str = "full", pooling: str = "pixels") -> pd.DataFrame:
         self.asked.append((protocol, pooling))
@@ -175,13 +177,13 @@ def _numbers(arch: dict[str, Any], rng: np.random.Generator | None) -> dict[str,
 
 
 def input_row() -> dict[str, Any]:
-    row: dict[str, Any] = {"arch": "input"}
+    row: dict[str, Any] = {"arch": "input", "state": ""}
     for key, value in INPUT.items():
         row |= {key: value, f"{key}_low": 0.98 * value, f"{key}_high": 1.02 * value}
     return row
 
 
-def comparison(folder: Path, unfinished: dict[str, str] = UNFINISHED) -> FakeComparison:
+def comparison(folder: Path, unfinished: dict[str, str] = UNFINISHED) -> FakeSweep:
     """Five architectures × three seeds, one job failed and one missing."""
     rng = np.random.default_rng(0)
     jobs, rows, means = [], [input_row()], [input_row()]
@@ -202,12 +204,12 @@ def comparison(folder: Path, unfinished: dict[str, str] = UNFINISHED) -> FakeCom
                 "warnings": [WARNING] if job == "cat1/seed0" else [],
                 "error": None,
             }
-            problem = None
+            problem = ""
             if status == "failed":
-                data = {**(data or {}), "error": "Traceback …\nRuntimeError: out of memory"}
+                problem = "Traceback …\nRuntimeError: out of memory"
             elif status == "missing":
                 data, problem = None, "no results.json"
-            jobs.append(FakeJob(folder / job, status, data, problem))
+            jobs.append(JobRecord(folder / job, Status(status), data, problem))
             row = {"arch": name, "seed": seed, "status": status}
             if status != "missing":
                 row |= words
@@ -215,9 +217,12 @@ def comparison(folder: Path, unfinished: dict[str, str] = UNFINISHED) -> FakeCom
                 row |= _numbers(arch, rng)
                 done += 1
             rows.append(row)
-        if done:
-            means.append({"arch": name, **words, "seeds": done, **_numbers(arch, None)})
-    return FakeComparison(jobs, pd.DataFrame(rows), pd.DataFrame(means))
+        others = [s for job, s in unfinished.items() if job.startswith(f"{name}/")]
+        counted = [f"{n} {status}" for status, n in Counter(others).items()]
+        state = ", ".join([f"{done} of {SEEDS}", *counted])
+        counts = {"seeds": done, "planned": SEEDS, "state": state if others else str(done)}
+        means.append({"arch": name, **words, **counts, **(_numbers(arch, None) if done else {})})
+    return FakeSweep(jobs, pd.DataFrame(rows), pd.DataFrame(means, dtype=object))
 
 
 # -- findings ----------------------------------------------------------------------------------

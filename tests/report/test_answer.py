@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from jrn_lightning.analysis.findings import Findings, empty
+from jrn_lightning.analysis.findings import Findings, frame
 from jrn_lightning.analysis.summary import summarize
 from jrn_lightning.report.answer import answer, terminal
 from tests.report import fakes
@@ -192,9 +192,9 @@ def test_what_to_run_next(tmp_path: Path) -> None:
 
 
 def test_missing_parts_leave_their_sentences_out(found: Findings) -> None:
-    nothing = replace(found, **{name: empty(name) for name in PARTS})  # type: ignore[arg-type]
+    nothing = replace(found, **{name: frame(name) for name in PARTS})  # type: ignore[arg-type]
     assert [s.split(":")[0] for s in answer(nothing)] == ["To be surer"]
-    alone = replace(found, differences=empty("differences"))
+    alone = replace(found, differences=frame("differences"))
     assert "told from" not in line(answer(alone), "Refinement").replace("told from noise", "")
 
 

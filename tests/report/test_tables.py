@@ -132,8 +132,7 @@ def test_a_sweep_without_results_says_so(tmp_path: Path) -> None:
         f"{arch}/seed{seed}": "missing" for arch in fakes.ARCHITECTURES for seed in range(3)
     }
     comparison = fakes.comparison(tmp_path, unfinished)
-    comparison.rows = comparison.rows[comparison.rows["arch"] != "input"]
-    comparison.means = pd.DataFrame({"arch": list(fakes.ARCHITECTURES), "status": "", "seeds": 0})
+    comparison.means = comparison.means[["arch", "state", "seeds", "planned"]]
     summary = summarize(comparison)
     text = printed(summary)
     assert "No job has finished yet" in text

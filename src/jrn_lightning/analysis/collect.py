@@ -1,4 +1,4 @@
-"""Collecting the job records of a sweep into one comparison, at any time."""
+"""Collecting the job records of a sweep, at any time."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ import pandas as pd
 from jrn_lightning.errors import RecordError
 from jrn_lightning.evaluation import StatisticsTable
 from jrn_lightning.influence import Summary, summarize
-from jrn_lightning.keys import JOINT, UNTOUCHED
-from jrn_lightning.records.record import RESULTS, JobRecord, Status, planned
+from jrn_lightning.keys import JOINT, PIXELS, UNTOUCHED, WHOLE
+from jrn_lightning.records.record import MUTED_KEY, RESULTS, JobRecord, Status, planned
 
 _ROWS = ("metrics", "improvement", "influence", "modalities")
-_MUTED = "recipe.muted"
 
 
 @dataclass
-class Comparison:
+class Sweep:
     """Every job of a sweep, whatever became of it.
 
     Args:
         folder: of the sweep.
         jobs: planned ones first, in their order.
-        controls: the jobs whose networks never saw some modality; no rows of the comparison, but
-            what tells gain from breakage.
+        controls: the jobs whose networks never saw some modality. They have no rows in the tables,
+            but separate gain from breakage.
         problems: what was left out of the averages and why.
         tables: the statistics of every finished job and control, by its folder.
     """
@@ -49,7 +48,7 @@ class Comparison:
     @property
     def finished(self) -> list[JobRecord]:
         """Jobs with results, of one cache: see ``problems`` for any left out."""
-        return [job for job in self.jobs if job.status is Status.FINISHED]
+        return _finished(self.jobs)
 
     @property
     def complete(self) -> bool:
@@ -68,9 +67,8 @@ class Comparison:
 
     def control(self, job: JobRecord, muted: Sequence[str]) -> JobRecord | None:
         """The finished job of the same architecture and seed that never saw ``muted``."""
-        for other in self.controls:
-            same = (other.arch, other.seed, set(other.muted)) == (job.arch, job.seed, set(muted))
-            if same and other.status is Status.FINISHED:
+        for other in _finished(self.controls):
+            if (other.arch, other.seed, set(other.muted)) == (job.arch, job.seed, set(muted)):
                 return other
         return None
 
@@ -79,7 +77,7 @@ class Comparison:
         """Description of the modalities and their measures, from the first finished job."""
         return _data(self.finished[0])["modalities"] if self.finished else {}
 
-    def table(self, protocol: str = "full", pooling: str = "pixels") -> pd.DataFrame:
+    def table(self, protocol: str = WHOLE, pooling: str = PIXELS) -> pd.DataFrame:
         """One row a job, after the untouched input: see the README for the columns.
 
         ``<modality>/<measure>``, ``improvement/<modality>/<measure>`` and
@@ -89,45 +87,38 @@ class Comparison:
         Raises:
             RecordError: no job has that protocol or pooling; the known ones are listed.
         """
-        self._require(protocol, pooling)
-        rows = [self._input_row(protocol, pooling)] if self.finished else []
+        rows = [{"arch": UNTOUCHED, "status": "", **self._untouched(protocol, pooling)}]
         for job in self.jobs:
-            row = self._identity(job)
+            row = {"arch": job.arch, "seed": job.seed, **_described([job])}
+            row |= {"status": str(job.status), "problem": job.problem}
             if job.status is Status.FINISHED:
-                row |= _columns(_data(job), _data(job)["modalities"], protocol, pooling)
+                row |= _columns(_data(job), self.modalities, protocol, pooling)
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def by_architecture(self, protocol: str = "full", pooling: str = "pixels") -> pd.DataFrame:
-        """One row an architecture: means over its seeds, intervals of two levels (seed, scene).
+    def by_architecture(self, protocol: str = WHOLE, pooling: str = PIXELS) -> pd.DataFrame:
+        """One row an architecture, after the untouched input, in the columns of :meth:`table`.
 
-        An architecture without a finished job has a row with its status alone.
+        Means over the finished ``seeds`` of the ``planned`` ones, with intervals of two levels
+        (seed, scene); ``state`` says in words what became of the others.
         """
-        self._require(protocol, pooling)
-        rows = [self._input_row(protocol, pooling)] if self.finished else []
-        for jobs in self.groups.values():
-            finished = [job for job in jobs if job.status is Status.FINISHED]
-            row = self._identity(finished[0] if finished else jobs[0])
-            del row["seed"]
-            row["seeds"] = len(finished)
-            others = [job for job in jobs if job.status is not Status.FINISHED]
-            row["status"] = ", ".join(
-                [f"{len(finished)} finished"] * bool(finished)
-                + [f"seed {job.seed} {job.status}" for job in others]
-            )
+        rows = [{"arch": UNTOUCHED, "state": "", **self._untouched(protocol, pooling)}]
+        for arch, jobs in self.groups.items():
+            finished = _finished(jobs)
+            row = {"arch": arch, **_described(jobs), "seeds": len(finished), "planned": len(jobs)}
+            row["state"] = _state(jobs)
             if finished:
-                summary = self._summary(finished, protocol, pooling)
-                row |= _columns(vars(summary), self.modalities, protocol, pooling)
+                results = self._over_seeds(finished, protocol, pooling)
+                row |= _columns(vars(results), self.modalities, protocol, pooling)
             rows.append(row)
-        return pd.DataFrame(rows)
+        # As objects: a column may hold numbers for some rows and nothing for others.
+        return pd.DataFrame(rows, dtype=object)
 
-    # -- parts ---------------------------------------------------------------------------------
-
-    def _summary(self, finished: Sequence[JobRecord], protocol: str, pooling: str) -> Summary:
+    def _over_seeds(self, finished: Sequence[JobRecord], protocol: str, pooling: str) -> Summary:
         """Two levels over the networks of an architecture.
 
-        Of one network too by the resamples that all other parts of a report use, or the same
-        interval would have two last digits.
+        One network, too, is resampled as in all other parts of a report, or the same interval
+        would have two last digits.
         """
         tables = [self.tables[job.folder] for job in finished]
         first = tables[0]
@@ -142,7 +133,8 @@ class Comparison:
             poolings=[pooling],
         )
 
-    def _require(self, protocol: str, pooling: str) -> None:
+    def _untouched(self, protocol: str, pooling: str) -> dict[str, Any]:
+        """The columns of the untouched input, as the first finished job measured it."""
         for job in self.finished:
             data = _data(job)
             for key, value in (("protocols", protocol), ("poolings", pooling)):
@@ -150,28 +142,16 @@ class Comparison:
                     raise RecordError(
                         f"{job.folder} has no {key[:-1]} {value!r}. It has: {', '.join(data[key])}."
                     )
-
-    def _identity(self, job: JobRecord) -> dict[str, Any]:
-        arch = (job.data or {}).get("arch", {})
-        return {
-            "arch": job.arch,
-            "seed": job.seed,
-            "operation": arch.get("operation"),
-            "fusion_channels": arch.get("fusion_channels"),
-            "computation": arch.get("computation"),
-            "parameters": arch.get("parameters"),
-            "status": str(job.status),
-            "problem": job.problem,
-        }
-
-    def _input_row(self, protocol: str, pooling: str) -> dict[str, Any]:
-        data = _data(self.finished[0])
-        row = _columns(data, data["modalities"], protocol, pooling, setup=UNTOUCHED)
-        keep = {k: v for k, v in row.items() if not k.startswith(("omega/", "improvement/"))}
-        return {"arch": UNTOUCHED, "status": "", **keep}
+        if not self.finished:
+            return {}
+        measures = {**_data(self.finished[0]), "improvement": (), "influence": ()}
+        return _columns(measures, self.modalities, protocol, pooling, UNTOUCHED)
 
 
-def collect(sweep: Path) -> Comparison:
+Comparison = Sweep
+
+
+def collect(folder: Path) -> Sweep:
     """Read every job of a sweep's folder.
 
     Finished jobs of different caches or test frames are never mixed: those that differ from most
@@ -180,94 +160,106 @@ def collect(sweep: Path) -> Comparison:
     Raises:
         RecordError: no such folder, or no job in it.
     """
-    if not sweep.is_dir():
-        raise RecordError(f"{sweep}: no such folder. Give the folder of a sweep, as runs/nyu.")
-    folders = [sweep / job for job in planned(sweep)]
-    seen = set(folders)
-    folders += [
-        p.parent for p in sorted(sweep.glob("*/seed*/results.json")) if p.parent not in seen
-    ]
+    if not folder.is_dir():
+        raise RecordError(f"{folder}: no such folder. Give the folder of a sweep, as runs/nyu.")
+    folders = [folder / job for job in planned(folder)]
+    folders += [path.parent for path in sorted(folder.glob(f"*/seed*/{RESULTS}"))]
     if not folders:
         raise RecordError(
-            f"{sweep} holds no job (no <arch>/seed<k>/results.json). Give the folder of a sweep; "
+            f"{folder} holds no job (no <arch>/seed<k>/{RESULTS}). Give the folder of a sweep; "
             "`python run.py -m arch=cat60,sum60` makes one."
         )
-    records = [JobRecord.read(folder) for folder in folders]
-    comparison = Comparison(
-        sweep,
+    records = [JobRecord.read(path) for path in dict.fromkeys(folders)]
+    sweep = Sweep(
+        folder,
         [job for job in records if not job.muted],
         [job for job in records if job.muted],
     )
-    _read(comparison)
-    _leave_out_foreign(comparison)
-    return comparison
+    _read(sweep)
+    _leave_out_foreign(sweep)
+    return sweep
 
 
-def _leave_out(comparison: Comparison, job: JobRecord, why: str) -> None:
+def _leave_out(sweep: Sweep, job: JobRecord, why: str) -> None:
     job.status, job.problem = Status.DAMAGED, f"left out: {why}"
-    comparison.problems.append(f"{job.folder}: {job.problem}")
+    sweep.problems.append(f"{job.folder}: {job.problem}")
 
 
-def _read(comparison: Comparison) -> None:
+def _read(sweep: Sweep) -> None:
     """The statistics of what has finished, and is not damaged."""
-    for job in [*comparison.jobs, *comparison.controls]:
-        if job.status is not Status.FINISHED:
-            continue
+    for job in _finished([*sweep.jobs, *sweep.controls]):
         rows = ("metrics", "modalities") if job.muted else _ROWS
         try:
             empty = [key for key in rows if not _data(job).get(key)]
             if empty:
                 raise RecordError(f"{job.folder / RESULTS} holds no {', '.join(empty)}")
-            comparison.tables[job.folder] = job.statistics()
+            sweep.tables[job.folder] = job.statistics()
         except RecordError as error:
-            _leave_out(comparison, job, str(error))
+            _leave_out(sweep, job, str(error))
 
 
-def _leave_out_foreign(comparison: Comparison) -> None:
+def _leave_out_foreign(sweep: Sweep) -> None:
     """Most jobs say what a job of this sweep is; of as many, the first ones do."""
-    identities = {job.folder: _identity(comparison, job) for job in comparison.finished}
+    identities = {job.folder: _cache_and_evaluation(sweep, job) for job in sweep.finished}
     if not identities:
         return
     reference = Counter(identities.values()).most_common(1)[0][0]
     known: dict[tuple[str, int | None], JobRecord] = {}
-    for job in comparison.finished:
+    for job in sweep.finished:
         if identities[job.folder] != reference:
-            _leave_out(comparison, job, "made from another cache, test split or evaluation")
+            _leave_out(sweep, job, "made from another cache, test split or evaluation")
         elif (twin := known.setdefault((job.arch, job.seed), job)) is not job:
-            _leave_out(comparison, job, f"the same network as {twin.folder}")
-    for job in comparison.controls:
-        if job.status is not Status.FINISHED:
-            continue
-        cache_hash, ids, setups, protocols = _identity(comparison, job)
+            _leave_out(sweep, job, f"the same network as {twin.folder}")
+    for job in _finished(sweep.controls):
+        cache_hash, ids, setups, protocols = _cache_and_evaluation(sweep, job)
         joint = known.get((job.arch, job.seed))
         changes = _differences(job, joint) if joint else []
         if (cache_hash, ids, protocols) != (reference[0], reference[1], reference[3]):
-            _leave_out(comparison, job, "made from another cache, test split or evaluation")
+            _leave_out(sweep, job, "made from another cache, test split or evaluation")
         elif not {UNTOUCHED, JOINT} <= set(setups):
-            _leave_out(comparison, job, f"tested without {UNTOUCHED} or {JOINT}")
+            _leave_out(sweep, job, f"tested without {UNTOUCHED} or {JOINT}")
         elif joint and changes:
             why = f"trained unlike {joint.folder}, in {', '.join(changes)}"
-            _leave_out(comparison, job, why)
+            _leave_out(sweep, job, why)
 
 
-_Identity = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-
-
-def _identity(comparison: Comparison, job: JobRecord) -> _Identity:
-    table = comparison.tables[job.folder]
+def _cache_and_evaluation(
+    sweep: Sweep, job: JobRecord
+) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The cache's hash, the test frames, the setups and the protocols."""
+    table = sweep.tables[job.folder]
     return (str(_data(job).get("cache_hash")), table.ids, table.setups, table.protocols)
 
 
 def _differences(control: JobRecord, joint: JobRecord) -> list[str]:
     """The keys of a control's configuration that it ought to share with the joint network."""
     a, b = (_data(job).get("config", {}) for job in (control, joint))
-    own = ("evaluation.", "trainer.", _MUTED)
+    own = ("evaluation.", "trainer.", MUTED_KEY)
     return sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k) and not k.startswith(own))
 
 
 def _data(job: JobRecord) -> dict[str, Any]:
     assert job.data is not None
     return job.data
+
+
+def _finished(jobs: Sequence[JobRecord]) -> list[JobRecord]:
+    return [job for job in jobs if job.status is Status.FINISHED]
+
+
+def _described(jobs: Sequence[JobRecord]) -> dict[str, Any]:
+    """The architecture of ``jobs``, from the first that has a record."""
+    found: Mapping[str, Any] = next((job.data["arch"] for job in jobs if job.data), {})
+    names = ("operation", "fusion_channels", "computation", "parameters")
+    return {name: found.get(name) for name in names}
+
+
+def _state(jobs: Sequence[JobRecord]) -> str:
+    """How many seeds are finished, and what became of the others."""
+    counts = Counter(str(job.status) for job in jobs)
+    done = counts.pop(Status.FINISHED, 0)
+    others = [f"{n} {status}" for status, n in counts.most_common()]
+    return ", ".join([f"{done} of {len(jobs)}", *others]) if others else str(done)
 
 
 def _seed_order(job: JobRecord) -> tuple[bool, int, str]:
@@ -281,22 +273,22 @@ def _columns(
     pooling: str,
     setup: str = JOINT,
 ) -> dict[str, float]:
+    """The rows of a test pass under one protocol and pooling, as columns of a table."""
+    primary = {m: entry["primary"] for m, entry in modalities.items()}
     columns: dict[str, float] = {}
-
-    def put(key: str, row: Mapping[str, Any]) -> None:
-        for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high")):
-            value = row[part]
-            columns[key + suffix] = float("nan") if value is None else value
-
-    def chosen(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        return [r for r in rows if r["protocol"] == protocol and r["pooling"] == pooling]
-
-    for row in chosen(results["metrics"]):
-        if row["setup"] == setup:
-            put(f"{row['modality']}/{row['measure']}", row)
-    for row in chosen(results["improvement"]):
-        put(f"improvement/{row['modality']}/{row['measure']}", row)
-    for row in chosen(results["influence"]):
-        if row["measure"] == modalities[row["target"]]["primary"]:
-            put(f"omega/{row['source']}->{row['target']}", row)
+    for kind, name in (
+        ("metrics", "{modality}/{measure}"),
+        ("improvement", "improvement/{modality}/{measure}"),
+        ("influence", "omega/{source}->{target}"),
+    ):
+        for row in results[kind]:
+            if (row["protocol"], row["pooling"]) != (protocol, pooling):
+                continue
+            if row.get("setup", setup) != setup:
+                continue
+            if "target" in row and row["measure"] != primary[row["target"]]:
+                continue
+            for suffix, end in (("", "value"), ("_low", "low"), ("_high", "high")):
+                value = row[end]
+                columns[name.format_map(row) + suffix] = float("nan") if value is None else value
     return columns

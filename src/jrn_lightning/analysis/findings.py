@@ -1,16 +1,17 @@
 """What a sweep has shown beyond its comparison: data frames, and what their columns mean.
 
-``sweep.analysis`` computes them from job records; figures, pages, notebooks and W&B show them.
-Every interval is of 95 %, by the paired bootstrap of two levels (seed, then scene); every value is
-in units of the performance A of the target's primary measure (positive is good). A part of the
-records that is missing leaves its frame empty, with its columns.
+:func:`~jrn_lightning.analysis.analyse.analyse` computes them from job records; figures, pages,
+notebooks and W&B show them. Every interval is of 95 %, by the paired bootstrap of two levels (seed,
+then scene); every value is in units of the performance A of the target's primary measure (positive
+is good). A part of the records that is missing leaves its frame empty, with its columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -68,9 +69,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def empty(name: str) -> pd.DataFrame:
-    """The frame called ``name`` without rows."""
-    return pd.DataFrame({column: pd.Series(dtype=object) for column in COLUMNS[name]})
+def frame(name: str, rows: Iterable[Mapping[str, Any]] = ()) -> pd.DataFrame:
+    """The frame called ``name``, with its columns alone of ``rows``."""
+    return pd.DataFrame(list(rows), columns=list(COLUMNS[name]))
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,16 @@ class Findings:
 
     summary: Summary
     problems: tuple[str, ...] = ()
-    effects: pd.DataFrame = field(default_factory=partial(empty, "effects"))
-    differences: pd.DataFrame = field(default_factory=partial(empty, "differences"))
-    mute_values: pd.DataFrame = field(default_factory=partial(empty, "mute_values"))
-    strata: pd.DataFrame = field(default_factory=partial(empty, "strata"))
-    ladder: pd.DataFrame = field(default_factory=partial(empty, "ladder"))
-    images: pd.DataFrame = field(default_factory=partial(empty, "images"))
-    protocols: pd.DataFrame = field(default_factory=partial(empty, "protocols"))
-    points: pd.DataFrame = field(default_factory=partial(empty, "points"))
-    envelope: pd.DataFrame = field(default_factory=partial(empty, "envelope"))
-    peaks: pd.DataFrame = field(default_factory=partial(empty, "peaks"))
+    effects: pd.DataFrame = field(default_factory=partial(frame, "effects"))
+    differences: pd.DataFrame = field(default_factory=partial(frame, "differences"))
+    mute_values: pd.DataFrame = field(default_factory=partial(frame, "mute_values"))
+    strata: pd.DataFrame = field(default_factory=partial(frame, "strata"))
+    ladder: pd.DataFrame = field(default_factory=partial(frame, "ladder"))
+    images: pd.DataFrame = field(default_factory=partial(frame, "images"))
+    protocols: pd.DataFrame = field(default_factory=partial(frame, "protocols"))
+    points: pd.DataFrame = field(default_factory=partial(frame, "points"))
+    envelope: pd.DataFrame = field(default_factory=partial(frame, "envelope"))
+    peaks: pd.DataFrame = field(default_factory=partial(frame, "peaks"))
 
 
 def select(findings: Findings, archs: Collection[str]) -> Findings:

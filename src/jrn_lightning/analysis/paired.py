@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +9,26 @@ import pandas as pd
 
 from jrn_lightning.analysis.collect import collect
 from jrn_lightning.errors import RecordError
-from jrn_lightning.evaluation import StatisticsTable
-from jrn_lightning.influence.paired import paired_difference
-from jrn_lightning.keys import JOINT, UNTOUCHED
+from jrn_lightning.influence import Bootstrap, Sampled
+from jrn_lightning.keys import JOINT, UNTOUCHED, WHOLE
 
 
-def compare(first: Path, second: Path, protocol: str = "full") -> pd.DataFrame:
+def compare(
+    first: Path,
+    second: Path,
+    protocol: str = WHOLE,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
     """How much better the first sweep's networks are, paired by architecture, seed and frame.
 
     Args:
         first: folder of a sweep.
         second: folder of another one, over the same test frames; its cache may differ.
         protocol: one that both evaluated.
+        resamples: R, of images and seeds, the same on both sides.
+        seed: of the bootstrap.
 
     Returns:
         arch, seeds, modality, measure, first, second (the measure's means over the seeds), value,
@@ -32,36 +39,38 @@ def compare(first: Path, second: Path, protocol: str = "full") -> pd.DataFrame:
         RecordError: other test frames or modalities, or no job of one architecture and seed in
             both.
     """
-    a, b = _tables(first), _tables(second)
-    shared = sorted(a.keys() & b.keys())
+    sweeps = collect(first), collect(second)
+    a, b = ({(j.arch, j.seed): s.tables[j.folder] for j in s.finished} for s in sweeps)
+    shared = sorted(a.keys() & b.keys(), key=str)
     if not shared:
+        names = [", ".join(job.name for job in sweep.finished) or "nothing" for sweep in sweeps]
         raise RecordError(
             f"{first} and {second} have no finished job of one architecture and seed in common: "
-            f"{_named(a)} in {first}, {_named(b)} in {second}."
+            f"{names[0]} in {first}, {names[1]} in {second}."
         )
     reference = a[shared[0]]
-    for table in (a[key] for key in shared), (b[key] for key in shared):
-        for other in table:
-            if (other.ids, list(other.modalities)) != (reference.ids, list(reference.modalities)):
-                raise RecordError(f"{first} and {second} were not tested on the same frames.")
-            if protocol not in other.protocols:
-                raise RecordError(
-                    f"protocol {protocol!r} was not evaluated in both. Choose from: "
-                    f"{', '.join(other.protocols)}."
-                )
-    rows = []
+    for table in (side[key] for side in (a, b) for key in shared):
+        if (table.ids, list(table.modalities)) != (reference.ids, list(reference.modalities)):
+            raise RecordError(f"{first} and {second} were not tested on the same frames.")
+        if protocol not in table.protocols:
+            raise RecordError(
+                f"protocol {protocol!r} was not evaluated in both. Choose from: "
+                f"{', '.join(table.protocols)}."
+            )
+    draw = Bootstrap.draw(reference.scenes, resamples, seed)
     groups = {UNTOUCHED: shared[:1]}
-    for arch in dict.fromkeys(arch for arch, _ in shared):
-        groups[arch] = [key for key in shared if key[0] == arch]
+    for key in shared:
+        groups.setdefault(key[0], []).append(key)
+    rows = []
     for arch, members in groups.items():
         setup = UNTOUCHED if arch == UNTOUCHED else JOINT
         for m, modality in reference.modalities.items():
-            x, y = (
-                np.stack([_rows(tables[key], m, setup, protocol) for key in members])
-                for tables in (a, b)
-            )
+            statistics = [
+                np.stack([side[key].of(m, setup, protocol) for key in members]) for side in (a, b)
+            ]
             for measure in modality.measures:
-                values = [float(np.mean([measure(s.sum(0)) for s in side])) for side in (x, y)]
+                x, y = (Sampled.of(side, measure, draw) for side in statistics)
+                difference = x.map(measure.performance) - y.map(measure.performance)
                 rows.append(
                     {
                         "arch": arch,
@@ -70,27 +79,9 @@ def compare(first: Path, second: Path, protocol: str = "full") -> pd.DataFrame:
                         "measure": measure.name,
                         "label": measure.label,
                         "in_table": measure.in_table,
-                        "first": values[0],
-                        "second": values[1],
-                        **asdict(paired_difference(x, y, measure, reference.scenes)),
+                        "first": float(x.value.mean()),
+                        "second": float(y.value.mean()),
+                        **difference.over_seeds(seed + 1).estimate()._asdict(),
                     }
                 )
     return pd.DataFrame(rows)
-
-
-def _tables(sweep: Path) -> dict[tuple[str, str], StatisticsTable]:
-    comparison = collect(sweep)
-    return {
-        (job.arch, job.folder.name): comparison.tables[job.folder] for job in comparison.finished
-    }
-
-
-def _named(tables: dict[tuple[str, str], StatisticsTable]) -> str:
-    return ", ".join("/".join(key) for key in tables) or "nothing"
-
-
-def _rows(
-    table: StatisticsTable, modality: str, setup: str, protocol: str
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """``(N, D)``."""
-    return table.values[modality][:, table.setups.index(setup), table.protocols.index(protocol)]

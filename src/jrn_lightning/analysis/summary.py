@@ -1,90 +1,31 @@
-"""What a report shows: the data frames of one sweep, and what their columns mean.
-
-The numbers come from a collected sweep, which this module knows by its shape alone: a table with
-a row per job, one with a row per architecture, and the job records.
-"""
+"""What a report shows: the data frames of one sweep, and what their columns mean."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import pandas as pd
 
-from jrn_lightning import keys
+from jrn_lightning.analysis.collect import Sweep
+from jrn_lightning.influence import Estimate
+from jrn_lightning.keys import IMAGES, PIXELS, UNTOUCHED, WHOLE
+from jrn_lightning.records.record import Status
 
-FINISHED = "finished"
-
-
-class Job(Protocol):
-    """One job of a sweep."""
-
-    @property
-    def folder(self) -> Path:
-        """``<sweep>/<arch>/seed<k>``."""
-
-    @property
-    def status(self) -> str:
-        """``finished``, or what became of it."""
-
-    @property
-    def data(self) -> Mapping[str, Any] | None:
-        """Its record, None where there is none that can be read."""
-
-    @property
-    def problem(self) -> str | None:
-        """Why there is no record."""
+Value = Estimate
 
 
-class Comparison(Protocol):
-    """A collected sweep."""
-
-    @property
-    def name(self) -> str:
-        """Name of the sweep."""
-
-    @property
-    def jobs(self) -> Sequence[Job]:
-        """The planned jobs."""
-
-    def table(self, protocol: str = ..., pooling: str = ...) -> pd.DataFrame:
-        """The untouched input, then a row per job."""
-
-    def by_architecture(self, protocol: str = ..., pooling: str = ...) -> pd.DataFrame:
-        """The untouched input, then means over the finished seeds with intervals."""
-
-
-class Value(NamedTuple):
-    """A number with its interval; NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def known(self) -> bool:
-        """Whether there is a number at all."""
-        return not math.isnan(self.value)
-
-    @property
-    def has_interval(self) -> bool:
-        """Whether both ends of the interval are known."""
-        return not (math.isnan(self.low) or math.isnan(self.high))
-
-
-def value_of(row: pd.Series, column: str) -> Value:
+def value_of(row: pd.Series, column: str) -> Estimate:
     """``column`` of a row, with ``column_low`` and ``column_high`` where they exist."""
 
     def number(name: str) -> float:
         found = row.get(name, float("nan"))
         return float("nan") if pd.isna(found) else float(found)
 
-    return Value(number(column), number(f"{column}_low"), number(f"{column}_high"))
+    return Estimate(number(column), number(f"{column}_low"), number(f"{column}_high"))
 
 
 @dataclass(frozen=True)
@@ -148,8 +89,7 @@ class Summary:
         protocol: which crop.
         pooling: ``pixels`` or ``images``.
         architectures: the untouched input first, then a row per architecture: means over the
-            finished seeds with intervals; ``seeds`` says how many of the ``planned`` ones,
-            ``state`` in words.
+            finished seeds with intervals (:meth:`Sweep.by_architecture`).
         jobs: a row per job, planned ones included.
         published: rows of the paper; empty where they do not apply.
         columns: per modality its measures, in the order of the record.
@@ -182,7 +122,7 @@ class Summary:
     @property
     def pooled(self) -> str:
         """The pooling in words."""
-        return f"{'averaged' if self.pooling == 'images' else 'pooled'} over {self.pooling}"
+        return f"{'averaged' if self.pooling == IMAGES else 'pooled'} over {self.pooling}"
 
     @property
     def one_seed(self) -> bool:
@@ -192,7 +132,7 @@ class Summary:
     @property
     def finished(self) -> int:
         """How many jobs have finished."""
-        return int((self.jobs["status"] == FINISHED).sum()) if len(self.jobs) else 0
+        return int((self.jobs["status"] == Status.FINISHED).sum()) if len(self.jobs) else 0
 
 
 def omega(source: str, target: str) -> str:
@@ -242,96 +182,53 @@ def columns_of(modality: str, entry: Mapping[str, Any]) -> tuple[Column, ...]:
 
 
 def summarize(
-    comparison: Comparison,
+    sweep: Sweep,
     *,
-    protocol: str = "full",
-    pooling: str = "pixels",
+    protocol: str = WHOLE,
+    pooling: str = PIXELS,
     with_published: bool | None = None,
 ) -> Summary:
     """Arrange a collected sweep for a report.
 
     Args:
-        comparison: the collected sweep.
+        sweep: the collected sweep.
         protocol: which crop.
         pooling: ``pixels`` or ``images``.
-        with_published: whether to put the paper's rows beside; unless told, when the data of the
-            jobs is NYU by name.
+        with_published: whether to add the paper's rows; by default where the data of the jobs is
+            NYU by name.
 
     Raises:
         JRNError: no job has such a protocol or pooling.
     """
-    records = [job.data for job in comparison.jobs if job.status == FINISHED and job.data]
     if with_published is None:
-        with_published = any("nyu" in str(record.get("data", "")).lower() for record in records)
-
-    columns: dict[str, tuple[Column, ...]] = {}
-    primary: dict[str, Column] = {}
-    for modality, entry in (records[0]["modalities"] if records else {}).items():
-        columns[modality] = columns_of(modality, entry)
-        primary[modality] = next(c for c in columns[modality] if c.measure == entry["primary"])
-
-    jobs = comparison.table(protocol=protocol, pooling=pooling)
-    means = comparison.by_architecture(protocol=protocol, pooling=pooling)
+        data = (str((job.data or {}).get("data", "")) for job in sweep.finished)
+        with_published = any("nyu" in name.lower() for name in data)
+    columns = {m: columns_of(m, entry) for m, entry in sweep.modalities.items()}
+    primary = {
+        m: next(c for c in columns[m] if c.measure == entry["primary"])
+        for m, entry in sweep.modalities.items()
+    }
+    jobs = sweep.table(protocol=protocol, pooling=pooling)
     return Summary(
-        name=comparison.name,
+        name=sweep.name,
         protocol=protocol,
         pooling=pooling,
-        architectures=_architectures(jobs, means),
-        jobs=jobs[jobs["arch"] != keys.UNTOUCHED].reset_index(drop=True),
+        architectures=sweep.by_architecture(protocol=protocol, pooling=pooling),
+        jobs=jobs[jobs["arch"] != UNTOUCHED].reset_index(drop=True),
         published=published() if with_published else published().iloc[:0],
         columns=columns,
         primary=primary,
         problems=tuple(
-            (job_name(job), job.status, _what_happened(job))
-            for job in comparison.jobs
-            if job.status != FINISHED
+            (job.name, str(job.status), " ".join(job.problem.split()))
+            for job in sweep.jobs
+            if job.status is not Status.FINISHED
         ),
         warnings=tuple(
-            (job_name(job), str(warning))
-            for job in comparison.jobs
+            (job.name, str(warning))
+            for job in sweep.jobs
             for warning in (job.data or {}).get("warnings", ())
         ),
     )
-
-
-def job_name(job: Job) -> str:
-    """Folder of ``job`` within its sweep, as ``cat60/seed0``."""
-    return f"{job.folder.parent.name}/{job.folder.name}"
-
-
-def _what_happened(job: Job) -> str:
-    return " ".join(str(job.problem or (job.data or {}).get("error") or "").split())
-
-
-def _architectures(jobs: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
-    """The input and every planned architecture, those without a finished job included."""
-    real = jobs[jobs["arch"] != keys.UNTOUCHED]
-    order = [keys.UNTOUCHED, *dict.fromkeys(real["arch"])]
-    # As objects, since a column may hold numbers for some rows and words or nothing for others.
-    rows = means.drop_duplicates("arch").set_index("arch").reindex(order).astype(object)
-    rows = rows.drop(columns=["status", "problem"], errors="ignore")
-    rows["state"] = ""
-    rows["planned"] = pd.Series(dtype=object)
-    for arch in order[1:]:
-        own = real[real["arch"] == arch]
-        for key in ("operation", "fusion_channels", "computation"):
-            if key in own and (key not in rows or pd.isna(rows.loc[arch, key])):
-                known = own[key].dropna()
-                rows.loc[arch, key] = known.iloc[0] if len(known) else None
-        rows.loc[arch, "seeds"] = int((own["status"] == FINISHED).sum())
-        rows.loc[arch, "planned"] = len(own)
-        rows.loc[arch, "state"] = _state(own["status"])
-    return rows.reset_index()
-
-
-def _state(status: pd.Series) -> str:
-    """How many seeds are finished, and what became of the others."""
-    counts = status.value_counts()
-    done = int(counts.get(FINISHED, 0))
-    if done == len(status):
-        return str(done)
-    others = [f"{n} {kind}" for kind, n in counts.items() if kind != FINISHED]
-    return ", ".join([f"{done} of {len(status)}", *others])
 
 
 def short(text: str) -> str:

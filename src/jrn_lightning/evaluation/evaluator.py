@@ -15,12 +15,11 @@ from torch.nn import functional as F
 
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.evaluation.protocols import fitting, regions
-from jrn_lightning.keys import JOINT, UNTOUCHED, Batch, muted
+from jrn_lightning.keys import JOINT, MAIN, UNTOUCHED, Batch, muted
 from jrn_lightning.modalities import Modality, Regions
 from jrn_lightning.networks.muting import MuteValue, Zero
 
-# Parts of a record.
-MAIN = "statistics"  # untouched input, joint, each modality muted; per protocol
+# Parts of a record beside the main one, which holds its setups per protocol.
 STRATA = "strata"  # the same setups; per kind of pixel
 MUTE_VALUES = "mute_values"  # each modality muted with each mute value; per protocol
 LADDER = "ladder"  # each modality from truth to nothing; per protocol
@@ -264,7 +263,7 @@ class Evaluator:
             target = batch["target"][m]
             crops = self.regions(fitting(size), size, target.device)
             outputs = maps[m]
-            # What another modality has beside the usual is the usual to this one.
+            # A ground truth that only other modalities have: this one repeats its main rows.
             main = self._conventional(modality, outputs, target, crops)
             rows = [
                 self._conventional(modality, outputs, batch["alternative"][m, name], crops)

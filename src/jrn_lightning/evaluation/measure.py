@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from jrn_lightning.errors import ConfigError, JRNError
 from jrn_lightning.evaluation import PIXELS, Evaluator, ImageStatistics, StatisticsTable, enlarged
-from jrn_lightning.evaluation.evaluator import MAIN, MUTE_VALUES, Network, muted_with
+from jrn_lightning.evaluation.evaluator import MUTE_VALUES, Network, muted_with
 from jrn_lightning.influence import Summary, summarize
-from jrn_lightning.keys import JOINT, Batch, muted, muted_modality
+from jrn_lightning.keys import JOINT, MAIN, Batch, muted, muted_modality
 from jrn_lightning.modalities import Modality
 from jrn_lightning.networks import MuteValue, Zero
 

@@ -9,13 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.keys import IMAGES, PIXELS, POOLINGS, WHOLE
 from jrn_lightning.modalities.base import Regions
 
-WHOLE = "full"  # the protocol that leaves nothing out
-PIXELS = "pixels"
-IMAGES = "images"
-#: how a measure is taken over a split: of the sum over all pixels, or as the mean over images
-POOLINGS = (PIXELS, IMAGES)
+__all__ = [
+    "IMAGES",
+    "PIXELS",
+    "POOLINGS",
+    "PROTOCOLS",
+    "WHOLE",
+    "Protocol",
+    "fitting",
+    "regions",
+]
 
 
 @dataclass(frozen=True)

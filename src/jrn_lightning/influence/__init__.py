@@ -1,9 +1,8 @@
 """Influence ω and its uncertainty: NumPy in, NumPy out."""
 
-from jrn_lightning.influence.bootstrap import Bootstrap, interval
+from jrn_lightning.influence.bootstrap import Bootstrap, halves, interval
 from jrn_lightning.influence.distribution import Distribution, Estimate, Sampled
 from jrn_lightning.influence.multiple import holm
-from jrn_lightning.influence.split import halves
 from jrn_lightning.influence.summary import Summary, summarize
 
 __all__ = [

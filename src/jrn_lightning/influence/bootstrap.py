@@ -99,3 +99,23 @@ def mean_known(values: Array) -> Array:
         return np.asarray(values.mean(0))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(known, values, 0.0).sum(0) / known.sum(0))
+
+
+def halves(clusters: Sequence[str], seed: int = 0) -> NDArray[np.bool_]:
+    """Which images belong to the first of two halves of about the same size: ``(N,)``.
+
+    ω and A share A(f(X, Y)), so that across networks they correlate by construction; taken from
+    different halves of the images they do not. Whole scenes go to one half, since images of a
+    scene are alike.
+
+    Args:
+        clusters: N scene names; the halves depend on the names, not on their order.
+        seed: of the order in which scenes are dealt, each to the half that has fewer images.
+    """
+    names, cluster, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
+    first = np.zeros(len(names), bool)
+    lead = 0
+    for scene in np.random.default_rng(seed).permutation(len(names)):
+        first[scene] = lead <= 0
+        lead += int(sizes[scene]) if first[scene] else -int(sizes[scene])
+    return np.asarray(first[cluster])

@@ -7,10 +7,11 @@ estimated instead, and their deviations are drawn from Student's t (docs/decisio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -20,13 +21,22 @@ from jrn_lightning.influence.bootstrap import Array, Bootstrap, interval, mean_k
 _TAIL = 0.01  # on either side, the share of the samples below which p follows Student's t
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its 95 % interval."""
+class Estimate(NamedTuple):
+    """A value and its 95 % interval; NaN where there is none."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a value at all."""
+        return not math.isnan(self.value)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends of the interval are known."""
+        return not (math.isnan(self.low) or math.isnan(self.high))
 
 
 @dataclass(frozen=True)
@@ -72,10 +82,14 @@ class Distribution:
         below, until = self._ranks
         return np.asarray(1 - (below + until) / 2)
 
+    def estimates(self) -> list[Estimate]:
+        """Value and 95 % interval of every quantity, in the order of the flattened array."""
+        columns = (np.ravel(x) for x in (self.value, *self.interval()))
+        return [Estimate(*map(float, row)) for row in zip(*columns, strict=True)]
+
     def estimate(self) -> Estimate:
         """Value and 95 % interval of a single quantity."""
-        low, high = self.interval()
-        return Estimate(float(self.value), float(low), float(high))
+        return self.estimates()[0]
 
     @cached_property
     def _ranks(self) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ from scipy.optimize import linprog
 from scipy.stats import rankdata
 
 from jrn_lightning.influence.bootstrap import Bootstrap, interval
-from jrn_lightning.influence.summary import Estimate
+from jrn_lightning.influence.distribution import Estimate
 
 Array = NDArray[np.float64]
 

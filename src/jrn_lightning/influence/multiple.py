@@ -1,4 +1,4 @@
-"""Several tests at once."""
+"""Multiple testing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from jrn_lightning.influence.bootstrap import Array
 
 
 def holm(p: ArrayLike) -> Array:
-    """p-values ``(n,)`` corrected so that one error among all of them is as rare as one says.
+    """p-values ``(n,)`` corrected for the family-wise error rate by Holm's procedure (1979).
 
-    Holm's step-down procedure (1979): the smallest is multiplied by n, the next one by n - 1, and
+    The smallest is multiplied by n, the next one by n - 1, and
     so on; none may be less than one before it, or more than 1. NaN is no test and stays NaN.
 
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jrn_lightning.influence.bootstrap import Array, Bootstrap
-from jrn_lightning.influence.distribution import Distribution, Estimate, Sampled
-from jrn_lightning.keys import JOINT, UNTOUCHED, muted
+from jrn_lightning.influence.distribution import Sampled
+from jrn_lightning.keys import IMAGES, JOINT, POOLINGS, UNTOUCHED, muted
 
-__all__ = ["Estimate", "MeasureLike", "Summary", "summarize"]
-
-
-class MeasureLike(Protocol):
-    """What is needed of a measure; see ``modalities.Measure``."""
-
-    @property
-    def name(self) -> str:
-        """Key in results."""
-
-    def __call__(self, statistics: Array) -> Array:
-        """The measure of ``(..., D)``: ``(...)``."""
-
-    def performance(self, value: Array) -> Array:
-        """A: larger is better."""
+if TYPE_CHECKING:
+    from jrn_lightning.modalities import Measure  # which imports PyTorch
 
 
 @dataclass(frozen=True)
@@ -46,14 +33,14 @@ class Summary:
 
 def summarize(
     statistics: Mapping[str, Array],
-    measures: Mapping[str, Sequence[MeasureLike]],
+    measures: Mapping[str, Sequence[Measure]],
     setups: Sequence[str],
     protocols: Sequence[str],
     clusters: Sequence[str],
     *,
     resamples: int = 10_000,
     seed: int = 0,
-    poolings: Sequence[str] = ("pixels", "images"),
+    poolings: Sequence[str] = POOLINGS,
 ) -> Summary:
     """All measures of a test pass, with paired bootstrap intervals clustered by scene.
 
@@ -83,7 +70,7 @@ def summarize(
         total, sums = seeds.sum(1), np.stack([draw.sums(s) for s in seeds])
         for pooling in poolings:
             for measure in measures[target]:
-                if pooling == "images":
+                if pooling == IMAGES:
                     values = Sampled.of(seeds, measure, draw, over_images=True)
                 else:
                     values = Sampled(measure(total), measure(sums), draw.counts.shape[1])
@@ -96,9 +83,9 @@ def summarize(
                     **more: str,
                 ) -> None:
                     """A row for each protocol of a quantity ``(P,)``."""
-                    estimates = _estimates(quantity.over_seeds(seed + 1))
+                    estimates = quantity.over_seeds(seed + 1).estimates()
                     for protocol, estimate in zip(protocols, estimates, strict=True):
-                        where.append({**more, "protocol": protocol, **key, **asdict(estimate)})
+                        where.append({**more, "protocol": protocol, **key, **estimate._asdict()})
 
                 for setup, s in index.items():
                     put(rows.metrics, values[s], setup=setup, modality=target)
@@ -114,9 +101,3 @@ def summarize(
                     difference = a[index[JOINT]] - a[index[muted(source)]]
                     put(rows.influence, difference, source=source, target=target)
     return rows
-
-
-def _estimates(distribution: Distribution) -> list[Estimate]:
-    """Of each of the quantities ``(P,)``."""
-    low, high = distribution.interval()
-    return [Estimate(*map(float, row)) for row in zip(distribution.value, low, high, strict=True)]

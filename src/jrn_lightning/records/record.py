@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from jrn_lightning.errors import JRNError, RecordError
 from jrn_lightning.files import replacing
+from jrn_lightning.keys import MAIN
 
 if TYPE_CHECKING:
     from jrn_lightning.evaluation import StatisticsTable
@@ -34,7 +35,6 @@ VERSION = 1
 PLAN = "sweep.json"
 _PLAN_FORMAT = "jrn-sweep"
 RESULTS = "results.json"
-MAIN = "statistics"  # the part of the record that every job has
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
 #: environment variable that tells the jobs of a multirun which keys it sweeps over
@@ -42,8 +42,8 @@ SWEPT = "JRN_SWEPT"
 
 # Keys that the folder names anyway.
 _NAMED = ("arch", "seed", "sweep", "output")
-# A network that never sees an input is another one, though its architecture is the same.
-_MUTED = "recipe.muted"
+#: the modalities that a network never sees, which makes it another one of the same architecture
+MUTED_KEY = "recipe.muted"
 
 
 class Status(StrEnum):
@@ -62,9 +62,9 @@ def job_folder(
 ) -> str:
     """Folder of a job within its sweep, so that no two jobs of a sweep share one.
 
-    Beside the architecture's name it tells the overrides of its arguments, what it never sees, and
-    every key that the sweep varies. A job for which a list is empty is called as if nobody had
-    asked: the joint network beside its controls is the one of a sweep without them.
+    It is named after the architecture, the overrides of its arguments, the modalities that it never
+    sees, and every key that the sweep varies. An empty list adds nothing to the name: with
+    ``recipe.muted=[]`` the joint network has the same folder in a sweep with and without controls.
 
     Args:
         arch: chosen configuration of the group ``arch``.
@@ -85,7 +85,7 @@ def job_folder(
         key = key.lstrip("+~")
         if key in _NAMED or value == "[]":
             continue
-        if key.startswith("arch.") or key == _MUTED or key in swept:
+        if key.startswith("arch.") or key == MUTED_KEY or key in swept:
             telling.append(override.lstrip("+").replace("/", "."))
     return ",".join([arch, *sorted(telling)]) + f"/seed{seed}"
 
@@ -226,6 +226,11 @@ class JobRecord:
         'cat60'
         """
         return _CONTROL.sub("", self.folder.parent.name)
+
+    @property
+    def name(self) -> str:
+        """The folder within its sweep, as ``cat60/seed0``."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
 
     @property
     def seed(self) -> int | None:

@@ -62,7 +62,7 @@ def _gallery(
     maps: dict[str, list[dict[str, torch.Tensor]]] = {}
     modalities, seeds, problems = {}, [], []
     for job in jobs:
-        arch = job.folder.parent.name
+        arch = job.arch
         try:
             trained = load_network(job.folder / CHECKPOINT)
             require_same_modalities(trained, cache)
@@ -75,7 +75,7 @@ def _gallery(
             maps.setdefault(UNTOUCHED, [data[k]["untouched"] for k in range(len(rows))])
             maps[arch] = [_refined(trained, data, k, size) for k in range(len(rows))]
             modalities = trained.modalities
-            seeds.append(f"{arch}/{job.folder.name}")
+            seeds.append(job.name)
         advance(1)
     if not seeds:
         return Gallery(note="The maps cannot be made again: " + " ".join(problems))
@@ -109,7 +109,7 @@ def _first_seeds(comparison: Comparison, archs: Sequence[str]) -> list[JobRecord
     found: dict[str, JobRecord] = {}
     for job in comparison.finished:
         if not job.muted:
-            found.setdefault(job.folder.parent.name, job)
+            found.setdefault(job.arch, job)
     return [found[arch] for arch in archs if arch in found]
 
 

@@ -81,7 +81,7 @@ def provenance(comparison: Comparison, findings: Findings) -> list[tuple[str, st
 
     summary = findings.summary
     versions = list(dict.fromkeys(name for r in records for name in r.get("versions") or {}))
-    archs = list(dict.fromkeys(job.folder.parent.name for job in comparison.jobs))
+    archs = list(dict.fromkeys(job.arch for job in comparison.jobs))
     rows = [
         ("sweep", str(comparison.name)),
         ("architectures", ", ".join(archs)),

@@ -30,9 +30,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from jrn_lightning.cache.datamodule import CacheDataModule
 from jrn_lightning.errors import CheckpointError, ConfigError, JRNError, RecordError
 from jrn_lightning.evaluation import POOLINGS, Evaluator, StatisticsTable, fitting
-from jrn_lightning.evaluation.evaluator import MAIN, Part
+from jrn_lightning.evaluation.evaluator import Part
 from jrn_lightning.influence import summarize
-from jrn_lightning.keys import TEST
+from jrn_lightning.keys import MAIN, TEST
 from jrn_lightning.modalities import Modality, import_plugins
 from jrn_lightning.networks import (
     ADD,
