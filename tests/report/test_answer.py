@@ -84,20 +84,24 @@ def test_who_helps_is_told_by_the_gain_where_controls_exist(found: Findings) -> 
     sentences = answer(found)
     helped = line(sentences, "depth → semantic: helps")
     assert "most under sum60: +0.90 [+0.60, +1.20] points of mIoU" in helped
-    assert "sure in 3 of 5 architectures" in helped
+    assert "significant in 3 of 5 architectures" in helped
     assert "trained without depth" in helped
     # One of five does not speak for the others.
-    most = line(sentences, "semantic → depth: not told from noise in 4 of 5 architectures, at most")
+    most = line(sentences, "semantic → depth: not significant in 4 of 5 architectures, at most")
     assert "hurts, most under cat5: -0.70 [-1.00, -0.40] in −100 · rel(sqr)" in most
-    assert "sure in 1 of 5" in most
+    assert "significant in 1 of 5" in most
 
 
-def test_a_gain_within_noise_is_not_called_help(found: Findings) -> None:
+def test_a_gain_that_is_not_significant_is_not_called_help(found: Findings) -> None:
     effects = found.effects
     small = effects["effect"] == "gain"
-    effects.loc[small, ["value", "p", "p_holm"]] = [0.2, 0.01, 0.2]  # sure but for the correction
+    effects.loc[small, ["value", "p", "p_holm"]] = [
+        0.2,
+        0.01,
+        0.2,
+    ]  # significant but for the correction
     told = line(answer(found), "depth → semantic")
-    assert "no gain that can be told from noise; the largest is +0.20" in told
+    assert "no significant gain; the largest is +0.20" in told
     assert "helps" not in told
 
 
@@ -123,7 +127,7 @@ def test_without_controls_omega_comes_with_the_gentlest_mute_value(tmp_path: Pat
     assert f"+{0.45 * 9.61:.2f} [+3.36, +5.29] with the gentlest mute value, mean_map" in told
     assert "may be damage" in told
     assert "helps" not in told
-    assert "experiment=gain" in line(sentences, "To be surer")
+    assert "experiment=gain" in line(sentences, "Next steps")
 
 
 def test_a_single_architecture_is_best_at_nothing(tmp_path: Path) -> None:
@@ -136,7 +140,7 @@ def test_a_single_architecture_is_best_at_nothing(tmp_path: Path) -> None:
 def test_use_that_a_gentle_mute_value_does_not_show_is_doubtful(tmp_path: Path) -> None:
     found = findings(tmp_path / "nyu", controls=False)
     put(found.mute_values, 0.1, mute_value="mean_map")
-    assert "use not told from noise" in line(answer(found), "depth → semantic")
+    assert "use not significant" in line(answer(found), "depth → semantic")
 
 
 def test_damage_is_breakage_as_a_share_of_omega(found: Findings) -> None:
@@ -158,19 +162,21 @@ def test_without_controls_damage_is_what_falls_below_the_untouched_input(tmp_pat
 
 def test_refinement_and_the_best_architecture(found: Findings) -> None:
     told = line(answer(found), "Refinement of the untouched input")
-    assert "depth: no gain told from noise, best cat60 +0.23 [-0.07, +0.53]" in told
-    assert "(not told from sum60, cat10, cat5 and cat1)" in told
-    assert "semantic improves, sure in 4 of 5 architectures, best cat60 +1.58" in told
-    assert "(better than cat5 and cat1, not told from sum60 and cat10)" in told
+    assert "depth: no significant gain, best cat60 +0.23 [-0.07, +0.53]" in told
+    assert "(not significantly better than sum60, cat10, cat5 and cat1)" in told
+    assert "semantic improves, significant in 4 of 5 architectures, best cat60 +1.58" in told
+    assert "(significantly better than cat5 and cat1, not than sum60 and cat10)" in told
     put(found.effects, -1, effect="improvement", target="depth")
     assert "depth becomes worse" in line(answer(found), "Refinement")
 
 
-def test_one_seed_tells_networks_not_architectures(found: Findings) -> None:
+def test_one_seed_compares_networks_not_architectures(found: Findings) -> None:
     table = found.summary.architectures.assign(seeds=1)
     one = replace(found, summary=replace(found.summary, architectures=table))
     told = line(answer(one), "Refinement")
-    assert "(better than cat5 and cat1, not told from sum60 and cat10, by one seed each)" in told
+    assert (
+        "(significantly better than cat5 and cat1, not than sum60 and cat10, one seed each)" in told
+    )
     assert "one seed" not in line(answer(found), "Refinement")
 
 
@@ -182,20 +188,20 @@ def test_a_peak_is_told_where_it_was_tested(found: Findings) -> None:
 
 
 def test_what_to_run_next(tmp_path: Path) -> None:
-    few = line(answer(findings(tmp_path / "a", controls=False, mute_values=False)), "To be surer")
+    few = line(answer(findings(tmp_path / "a", controls=False, mute_values=False)), "Next steps")
     for step in ("2 of 15 jobs", "at least 5 seeds, not 2", "experiment=gain", "=mute-values"):
         assert step in few
     complete = findings(tmp_path / "b")
     complete.effects["seeds"] = 5
     summary = replace(complete.summary, jobs=complete.summary.jobs.query("status == 'finished'"))
-    assert not any(s.startswith("To be") for s in answer(replace(complete, summary=summary)))
+    assert not any(s.startswith("Next") for s in answer(replace(complete, summary=summary)))
 
 
 def test_missing_parts_leave_their_sentences_out(found: Findings) -> None:
     nothing = replace(found, **{name: frame(name) for name in PARTS})  # type: ignore[arg-type]
-    assert [s.split(":")[0] for s in answer(nothing)] == ["To be surer"]
+    assert [s.split(":")[0] for s in answer(nothing)] == ["Next steps"]
     alone = replace(found, differences=frame("differences"))
-    assert "told from" not in line(answer(alone), "Refinement").replace("told from noise", "")
+    assert " than " not in line(answer(alone), "Refinement")
 
 
 def test_no_finished_job_is_no_answer(tmp_path: Path) -> None:
@@ -211,9 +217,9 @@ def test_three_modalities(tmp_path: Path) -> None:
     put(found.effects, 0.0, effect="gain")
     put(found.effects, 2.0, effect="gain", source=fakes.THIRD)
     sentences = answer(found)
-    told = line(sentences, "semantic → depth: no gain")
+    told = line(sentences, "semantic → depth: no significant gain")
     assert "albedo → depth: helps, most under cat60: +2.00 [+1.70, +2.30] in −100" in told
-    assert "depth → albedo: no gain" in line(sentences, "depth → albedo")
+    assert "depth → albedo: no significant gain" in line(sentences, "depth → albedo")
     assert len([s for s in sentences if " → " in s.split(":")[0]]) == 3 + 1  # and the peaks
 
 
@@ -245,6 +251,8 @@ def test_many_architectures_are_counted_not_listed(found: Findings) -> None:
         if row["effect"] == "performance" and row["first"] == "cat60" and row["second"] == "sum60"
     ]
     told = line(answer(replace(found, differences=pd.DataFrame(extra))), "Refinement")
-    assert "not told from cat, fusion_channels=0, cat, fusion_channels=1" in told
+    assert "not significantly better than cat, fusion_channels=0, cat, fusion_channels=1" in told
     more = pd.DataFrame([*extra, *({**row, "second": row["second"] + "0"} for row in extra[:2])])
-    assert "not told from 5 others" in line(answer(replace(found, differences=more)), "Refinement")
+    assert "not significantly better than 5 others" in line(
+        answer(replace(found, differences=more)), "Refinement"
+    )

@@ -17,6 +17,7 @@ import pandas as pd
 
 from jrn_lightning.analysis.summary import Summary
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.influence.multiple import LEVEL
 from jrn_lightning.keys import UNTOUCHED
 
 # Kinds of effects.
@@ -72,6 +73,21 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 def frame(name: str, rows: Iterable[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """The frame called ``name``, with its columns alone of ``rows``."""
     return pd.DataFrame(list(rows), columns=list(COLUMNS[name]))
+
+
+def significant(rows: pd.DataFrame) -> pd.Series:
+    """Which rows of effects or differences are significant.
+
+    By p after Holm's correction, by p alone where there is no corrected one, and by the interval
+    where there is neither.
+    """
+
+    def numbers(name: str) -> pd.Series:
+        return pd.to_numeric(rows.get(name, pd.Series(float("nan"), index=rows.index)))
+
+    p = numbers("p_holm").fillna(numbers("p"))
+    outside = (numbers("low") > 0) | (numbers("high") < 0)
+    return ((p < LEVEL) | (p.isna() & outside)).astype(bool)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,10 @@ class Column:
         """``value`` in the unit of the header."""
         return value * 100.0 if self.percent else value
 
+    def text(self, value: float, digits: int = 3) -> str:
+        """``value`` as printed: two digits of a percentage, ``digits`` of an error."""
+        return f"{self.printed(value):.{2 if self.percent else digits}f}"
+
     def performance(self, value: float) -> float:
         """A, the performance function: larger is better (equations 2 and 3)."""
         return (self.scale if self.higher_is_better else -self.scale) * value

@@ -29,6 +29,7 @@ def audit(
     untouched input, so that most of their ω is damage. Marked too is what lies within the paper's
     own noise, and which denominator its rel(sqr) has.
     """
+    from jrn_lightning.analysis.audit import audit as audit_figures
     from jrn_lightning.analysis.summary import published, summarize
     from jrn_lightning.report import audit as report
 
@@ -43,7 +44,7 @@ def audit(
 
         with console(stderr=True).status("Reading the jobs"):
             summary = summarize(collect(sweep), protocol=protocol, pooling=pooling)
-    found = report.audit(published(), summary)
+    found = audit_figures(published(), summary)
     console().print(report.terminal(found))
     for job, status, what in summary.problems if summary else ():
         console().print(f"{status}: {job}" + f": {what}" * bool(what), style="red")

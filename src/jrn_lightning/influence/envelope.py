@@ -19,6 +19,7 @@ from scipy.stats import rankdata
 
 from jrn_lightning.influence.bootstrap import Bootstrap, interval
 from jrn_lightning.influence.distribution import Estimate
+from jrn_lightning.influence.multiple import LEVEL
 
 Array = NDArray[np.float64]
 
@@ -26,8 +27,6 @@ Array = NDArray[np.float64]
 QUANTILE = 0.9
 #: groups (architectures) below which nothing is said
 MINIMUM_GROUPS = 10
-#: the p-value below which a summit is taken for one
-SIGNIFICANT = 0.05
 
 _SIDE = 5  # groups on each side of a summit, at least
 _SUMMITS = 25  # places at which one is looked for, at most
@@ -145,11 +144,11 @@ def envelope(
         np.bincount(group, x) / sizes, np.bincount(group, y) / sizes, resamples, seed + 1
     )
     of = f"{len(x)} networks of {count} architectures{left_out}"
-    if p < SIGNIFICANT:
+    if p < LEVEL:
         where = f"at ω = {peak.value:.3g} [{peak.low:.3g}, {peak.high:.3g}]"
         verdict = f"A rises and then falls with ω, the envelope is highest {where} "
     else:
-        verdict = "no interior maximum can be told from a monotone relation "
+        verdict = "no significant interior maximum "
     return Envelope(at, curves[0], low, high, peak, p, f"{verdict}(p = {p:.2g}, {of})")
 
 

@@ -7,6 +7,9 @@ from numpy.typing import ArrayLike
 
 from jrn_lightning.influence.bootstrap import Array
 
+#: the p-value, corrected where there are several tests, below which an effect is significant
+LEVEL = 0.05
+
 
 def holm(p: ArrayLike) -> Array:
     """p-values ``(n,)`` corrected for the family-wise error rate by Holm's procedure (1979).

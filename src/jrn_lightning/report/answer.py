@@ -1,8 +1,7 @@
 """What a sweep says, in plain sentences: who helps whom, by how much, under which architecture.
 
-The frames of :class:`~jrn_lightning.analysis.findings.Findings` in, sentences out. A difference
-counts as sure where its p, after Holm's correction where there is one, is below 0.05; all else is
-said to be not told from noise.
+The frames of :class:`~jrn_lightning.analysis.findings.Findings` in, sentences out. An effect or a
+difference is significant where its p, after Holm's correction where there is one, is below 0.05.
 """
 
 from __future__ import annotations
@@ -21,12 +20,14 @@ from jrn_lightning.analysis.findings import (
     OMEGA,
     PERFORMANCE,
     Findings,
+    significant,
 )
 from jrn_lightning.analysis.summary import Column, short
+from jrn_lightning.influence.multiple import LEVEL
 
-LEVEL = 0.05
 NOTE = (
-    f"Sure: p < {LEVEL:g}, after Holm's correction where there is one; in brackets: 95 % intervals."
+    f"Significant: p < {LEVEL:g}, after Holm's correction where there is one; in brackets: "
+    "95 % intervals."
 )
 _FEW = 4  # names that are listed
 SEEDS = 5  # with fewer, how much networks differ by chance is hardly known
@@ -56,7 +57,7 @@ def answer(findings: Findings) -> list[str]:
 
 
 def terminal(sentences: Sequence[str]) -> RenderableType:
-    """The answer for a terminal: a line a sentence, and what is meant by sure."""
+    """The answer for a terminal: a line a sentence, and what significant means."""
     lines = Table.grid(padding=(0, 1, 0, 0))
     for sentence in sentences:
         lines.add_row(Text("•", style="bold"), Text(sentence))
@@ -82,32 +83,27 @@ def _helped(findings: Findings, column: Column) -> str:
 
 
 def _gain(source: str, rows: pd.DataFrame, column: Column) -> str:
-    sure = rows[_sure(rows)]
-    helped, hurt = sure[sure["value"] > 0], sure[sure["value"] < 0]
-    where = f"{source} → {column.modality}"
-    unit = _unit(column)
-    if sure.empty:
+    where, unit = f"{source} → {column.modality}", _unit(column)
+    over = f"over the same network trained without {source}"
+    clear, rest = rows[significant(rows)], rows[~significant(rows)]
+    if clear.empty:
         top = _largest(rows)
-        return (
-            f"{where}: no gain that can be told from noise; the largest is {_estimate(top)} {unit} "
-            f"({top['arch']}) over the same network trained without {source}"
-        )
+        largest = f"the largest is {_estimate(top)} {unit} ({top['arch']})"
+        return f"{where}: no significant gain; {largest} {over}"
     parts = []
-    rest = rows[~_sure(rows)]
-    if len(rest) > len(sure):  # few architectures do not speak for the others
+    if len(rest) > len(clear):  # few architectures do not speak for the others
         top = _largest(rest)
         parts.append(
-            f"not told from noise in {len(rest)} of {_architectures(len(rows))}, at most "
+            f"not significant in {len(rest)} of {_architectures(len(rows))}, at most "
             f"{_estimate(top)} {unit} ({top['arch']})"
         )
-    for found, verb, top in (
-        (helped, "helps", _largest(helped)),
-        (hurt, "hurts", _largest(hurt, -1)),
-    ):
+    for verb, sign in (("helps", 1), ("hurts", -1)):
+        found = clear[sign * clear["value"] > 0]
         if len(found):
-            count = f"sure in {len(found)} of {_architectures(len(rows))}"
+            top = _largest(found, sign)
+            count = f"significant in {len(found)} of {_architectures(len(rows))}"
             parts.append(f"{verb}, most under {top['arch']}: {_estimate(top)} {unit}, {count}")
-    return f"{where}: {', and '.join(parts)}, over the same network trained without {source}"
+    return f"{where}: {', and '.join(parts)}, {over}"
 
 
 def _omega(findings: Findings, source: str, rows: pd.DataFrame, column: Column) -> str:
@@ -119,12 +115,12 @@ def _omega(findings: Findings, source: str, rows: pd.DataFrame, column: Column) 
     own = own[(own["source"] == source) & (own["target"] == target) & (own["arch"] == row["arch"])]
     why = f", best at {target}" if rows["arch"].nunique() > 1 else ""
     text = f"ω is {_estimate(row)} {unit} ({row['arch']}{why})"
-    verdict = "used" if _is_sure(row) else "use not told from noise"
+    used = _is_significant(row)
     if len(own):
         gentlest = _largest(own, -1)
         text += f", {_estimate(gentlest)} with the gentlest mute value, {gentlest['mute_value']}"
-        if not _is_sure(gentlest):
-            verdict = "use not told from noise"
+        used = used and _is_significant(gentlest)
+    verdict = "used" if used else "use not significant"
     return f"{where}: {verdict}, gain not measured; {text}, and part of it may be damage by muting"
 
 
@@ -171,33 +167,31 @@ def _refinement(findings: Findings) -> str:
         if rows.empty:
             continue
         best = _largest(rows)
-        better = rows[_sure(rows) & (rows["value"] > 0)]
-        verdict = f"{target} improves, sure in {len(better)} of {_architectures(len(rows))}"
-        if better.empty:
-            worse = _is_sure(best) and best["value"] < 0
-            verdict = f"{target} becomes worse" if worse else f"{target}: no gain told from noise"
+        better = int((significant(rows) & (rows["value"] > 0)).sum())
+        verdict = f"{target} improves, significant in {better} of {_architectures(len(rows))}"
+        if not better:
+            worse = _is_significant(best) and best["value"] < 0
+            verdict = f"{target} becomes worse" if worse else f"{target}: no significant gain"
         clauses.append(
             f"{verdict}, best {best['arch']} {_estimate(best)} {_unit(column)}"
-            + _told(findings, str(best["arch"]), target)
+            + _better_than(findings, str(best["arch"]), target)
         )
     return _sentence(clauses, "Refinement of the untouched input: ")
 
 
-def _told(findings: Findings, best: str, target: str) -> str:
-    """From which other architectures the best one can be told."""
+def _better_than(findings: Findings, best: str, target: str) -> str:
+    """From which other architectures the best one differs significantly."""
     rows = _rows(findings.differences, PERFORMANCE, target)
     rows = rows[(rows["first"] == best) | (rows["second"] == best)]
-    sure = _sure(rows)
-
-    def others(found: pd.DataFrame) -> list[str]:
-        return [b if a == best else a for a, b in zip(found["first"], found["second"], strict=True)]
-
-    beaten, even = _few(others(rows[sure])), _few(others(rows[~sure]))
-    told = [f"better than {_and(beaten)}"] if beaten else []
-    told += [f"not told from {_and(even)}"] if even else []
-    # Scenes alone tell these networks apart, not what other seeds would train.
-    alone = ", by one seed each" if beaten and findings.summary.one_seed else ""
-    return f" ({', '.join(told)}{alone})" if told else ""
+    others = rows["first"].where(rows["first"] != best, rows["second"])
+    beaten = _few(others[significant(rows)].tolist())
+    even = _few(others[~significant(rows)].tolist())
+    words = [f"significantly better than {_and(beaten)}"] if beaten else []
+    if even:
+        words.append(f"not {'' if beaten else 'significantly better '}than {_and(even)}")
+    # The interval is over scenes alone: other seeds may train other networks.
+    alone = ", one seed each" if beaten and findings.summary.one_seed else ""
+    return f" ({', '.join(words)}{alone})" if words else ""
 
 
 def _peaks(findings: Findings) -> str:
@@ -223,10 +217,10 @@ def _next(findings: Findings) -> str:
             steps.append("networks trained without one modality (experiment=gain)")
         if findings.mute_values.empty:
             steps.append("other mute values (experiment=mute-values)")
-    return f"To be surer: {'; '.join(steps)}." if steps else ""
+    return f"Next steps: {'; '.join(steps)}." if steps else ""
 
 
-# -- parts -------------------------------------------------------------------------------------
+# -- helpers -----------------------------------------------------------------------------------
 
 
 def _directions(findings: Findings) -> list[tuple[str, str]]:
@@ -244,19 +238,8 @@ def _rows(frame: pd.DataFrame, effect: str, target: str, source: str | None = No
     return frame[chosen]
 
 
-def _sure(rows: pd.DataFrame) -> pd.Series:
-    """Which rows are told from no effect: by p where there is one, else by the interval."""
-
-    def numbers(name: str) -> pd.Series:
-        return pd.to_numeric(rows.get(name, pd.Series(float("nan"), index=rows.index)))
-
-    p = numbers("p_holm").fillna(numbers("p"))
-    outside = (numbers("low") > 0) | (numbers("high") < 0)
-    return ((p < LEVEL) | (p.isna() & outside)).astype(bool)
-
-
-def _is_sure(row: pd.Series) -> bool:
-    return bool(_sure(row.to_frame().T).iloc[0])
+def _is_significant(row: pd.Series) -> bool:
+    return bool(significant(row.to_frame().T).iloc[0])
 
 
 def _largest(rows: pd.DataFrame, sign: int = 1) -> pd.Series:

@@ -19,13 +19,14 @@ from jrn_lightning.analysis.findings import (
     IMPROVEMENT,
     OMEGA,
     Findings,
+    significant,
 )
 from jrn_lightning.analysis.summary import Column, Summary, short, value_of
+from jrn_lightning.influence.multiple import LEVEL
 from jrn_lightning.report.files import write_text, writing
 from jrn_lightning.report.table import BEST, FAINT, GROUP, NOTHING, PUBLISHED, Cell, Row, Table
 
 FOLDER = "influence"
-LEVEL = 0.05
 _DIFFERENCES = 20  # rows in the terminal
 _FRAMES = 5  # at either end
 _SIGNS = {IMPROVEMENT: "ΔA", OMEGA: "ω", GAIN: "gain", BREAKAGE: "breakage"}
@@ -48,7 +49,8 @@ def terminal(findings: Findings) -> RenderableType:
     parts.append(
         Text(
             f"In units of A, protocol {findings.summary.protocol}, {findings.summary.pooled}: "
-            f"positive is good. 95 % intervals over {over}. * p < {LEVEL} after Holm's correction.",
+            f"positive is good. 95 % intervals over {over}. * significant: p < {LEVEL} after "
+            "Holm's correction.",
             style="dim",
         )
     )
@@ -130,7 +132,7 @@ def published_input(summary: Summary, columns: Sequence[Column]) -> dict[str, fl
     return {measure: value.value for measure, value in found.items() if value.known}
 
 
-# -- parts -------------------------------------------------------------------------------------
+# -- helpers -----------------------------------------------------------------------------------
 
 
 def _nearest(
@@ -157,21 +159,22 @@ def _broken(label: str) -> list[str]:
 
 
 def _number(column: Column, value: float) -> str:
-    if math.isnan(value):
-        return NOTHING
-    return f"{column.printed(value):.2f}" if column.percent else f"{value:.4f}"
+    return NOTHING if math.isnan(value) else column.text(value, 4)
 
 
 def _row(cells: Iterable[str], archs: str = "") -> Row:
     return Row([short(cell) for cell in cells], archs=archs)
 
 
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.0005 else "<0.001"
+
+
 def _estimate(row: Mapping[Any, Any], name: str = "value") -> str:
     if pd.isna(row[name]):
         return NOTHING
     low, high = ("low", "high") if name == "value" else (f"{name}_low", f"{name}_high")
-    sure = row.get("p_holm")
-    star = "*" if sure is not None and not pd.isna(sure) and sure < LEVEL else ""
+    star = "*" if row.get("p_holm", 1) < LEVEL else ""
     return f"{row[name]:+.2f}{star}\n[{row[low]:+.2f}, {row[high]:+.2f}]"
 
 
@@ -182,7 +185,7 @@ def effects(findings: Findings, *, p: bool = False) -> Iterator[Table]:
         rows = frame[frame["target"] == target]
         heads = list(dict.fromkeys(zip(rows["effect"], rows["source"], strict=True)))
         cells = {
-            (row["arch"], row["effect"], row["source"]): _estimate(row) + (_p(row) if p else "")
+            (row["arch"], row["effect"], row["source"]): _estimate(row) + (_below(row) if p else "")
             for row in rows.to_dict("records")
         }
         yield Table(
@@ -195,10 +198,8 @@ def effects(findings: Findings, *, p: bool = False) -> Iterator[Table]:
         )
 
 
-def _p(row: Mapping[Any, Any]) -> str:
-    if pd.isna(row["p_holm"]):
-        return ""
-    return "\np < 0.001" if row["p_holm"] < 0.001 else f"\np = {row['p_holm']:.3f}"
+def _below(row: Mapping[Any, Any]) -> str:
+    return "" if pd.isna(row["p_holm"]) else f"\np = {_p(row['p_holm'])}".replace("= <", "< ")
 
 
 def differences(findings: Findings, limit: int | None = None) -> Iterator[Table]:
@@ -207,12 +208,12 @@ def differences(findings: Findings, limit: int | None = None) -> Iterator[Table]
     if not len(frame):
         return
     shown = frame.sort_values("p", kind="stable").head(limit or len(frame)).to_dict("records")
-    clear = int((frame["p_holm"] < LEVEL).sum())
-    title = f"differences between architectures: {clear} of {len(frame)} are clear"
+    count = int(significant(frame).sum())
+    title = f"differences between architectures: {count} of {len(frame)} are significant"
     if findings.summary.one_seed:
         title += " (of one seed each)"
     if len(frame) > len(shown):
-        title += f"; the {len(shown)} clearest"
+        title += f"; the {len(shown)} of smallest p"
     rows = [
         _row(
             [
@@ -222,8 +223,8 @@ def differences(findings: Findings, limit: int | None = None) -> Iterator[Table]
                 row["first"],
                 row["second"],
                 _estimate(row).replace("\n", " "),
-                f"{row['p']:.3f}",
-                f"{row['p_holm']:.3f}",
+                _p(row["p"]),
+                _p(row["p_holm"]),
                 f"{row['probability']:.2f}",
             ],
             f"{row['first']} {row['second']}",
