@@ -63,7 +63,7 @@ def test_influence_prints_and_writes_every_frame(sweep: Path, tmp_path: Path) ->
     for words in (
         "effects on depth",
         "breakage",
-        "of 8 are clear",
+        "of 8 are significant",
         "ω by what stands in for depth",
         "other_image",
         "ω by kind of pixels",
@@ -107,7 +107,7 @@ def test_one_seed_is_told(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "one", architectures=("cat60", "cat5"), seeds=1, images=24)
     output = run("influence", sweep)
     assert "over scenes alone (one seed)" in output
-    assert "clear (of one seed each)" in output
+    assert "significant (of one seed each)" in output
     assert "averaged over images" in run("influence", sweep, "--pooling", "images")
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from jrn_lightning.influence import Bootstrap, interval
+from jrn_lightning.influence import Bootstrap, Sampled, interval
 from jrn_lightning.modalities import Depth, Semantic
 
 Array = NDArray[np.float64]
@@ -25,6 +25,16 @@ def confusions(n: int = N, seed: int = 0) -> Array:
     statistics = np.random.default_rng(seed).integers(0, 50, (n, 2, 9)).astype(float)
     statistics[3] = 0
     return statistics
+
+
+def measured(
+    statistics: Array,
+    measure: Callable[[Array], Array],
+    draw: Bootstrap,
+    over_images: bool = False,
+) -> Array:
+    """A measure of one network on every resample."""
+    return Sampled.of(statistics[None], measure, draw, over_images).resampled[0]
 
 
 def images_of(draw: Bootstrap, resample: int) -> list[int]:
@@ -68,8 +78,7 @@ def test_draws_are_uniform_and_follow_the_seed() -> None:
 def test_scenes_are_resampled_whole(measure: Callable[[Array], Array], statistics: Array) -> None:
     """Against the images themselves, put together anew and measured anew."""
     draw = Bootstrap.draw(SCENES, 40, seed=0)
-    pixels = draw.measure(statistics, measure)
-    images = draw.measure(statistics, measure, over_images=True)
+    pixels, images = (measured(statistics, measure, draw, i) for i in (False, True))
     assert pixels.shape == images.shape == (40, 2)
     for r in range(40):
         rows = images_of(draw, r)
@@ -83,14 +92,14 @@ def test_scenes_are_resampled_whole(measure: Callable[[Array], Array], statistic
 def test_the_order_of_the_images_does_not_matter() -> None:
     statistics = confusions()
     order = np.random.default_rng(1).permutation(N)
-    found = Bootstrap.draw(SCENES, 30, seed=0).measure(statistics, MEAN_IOU)
+    found = measured(statistics, MEAN_IOU, Bootstrap.draw(SCENES, 30, seed=0))
     shuffled = Bootstrap.draw([SCENES[i] for i in order], 30, seed=0)
-    np.testing.assert_allclose(shuffled.measure(statistics[order], MEAN_IOU), found, rtol=1e-12)
+    np.testing.assert_allclose(measured(statistics[order], MEAN_IOU, shuffled), found, rtol=1e-12)
 
 
 def test_a_resample_without_ground_truth_has_no_value() -> None:
     statistics = np.array([[0.0] * 9, list(range(1, 10))])
-    found = Bootstrap.draw(["a", "b"], 200, seed=0).measure(statistics, MEAN_IOU)
+    found = measured(statistics, MEAN_IOU, Bootstrap.draw(["a", "b"], 200, seed=0))
     assert 0.15 < np.isnan(found).mean() < 0.35  # a twice: a quarter
     low, high = interval(found)
     assert low == high == MEAN_IOU(statistics[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -142,10 +142,12 @@ class _Analysis:
                     same = [seeds.index(jobs[i].seed) for i in which]
                     tested = self._tested(quantity.networks(which) - other.networks(same))
                     differences.append({**_key(key), "first": first, "second": second, **tested})
-        return {
-            name: frame(name, _corrected(rows))
-            for name, rows in (("effects", effects), ("differences", differences))
-        }
+        found_frames = {"effects": frame("effects", effects)}
+        found_frames["differences"] = frame("differences", differences)
+        for table in found_frames.values():
+            if len(table):
+                table["p_holm"] = table.groupby("effect")["p"].transform(holm)
+        return found_frames
 
     def _effects_of(self, jobs: Sequence[JobRecord]) -> dict[tuple[str, str, str], _Effect]:
         """Effect, source and target -> the networks that it is of, and what it is of each."""
@@ -430,12 +432,3 @@ def _identity(arch: str, jobs: Sequence[JobRecord]) -> Row:
 
 def _key(key: tuple[str, str, str]) -> Row:
     return dict(zip(("effect", "source", "target"), key, strict=True))
-
-
-def _corrected(rows: list[Row]) -> Iterable[Row]:
-    """Holm's correction over all rows of one effect."""
-    for effect in {row["effect"] for row in rows}:
-        family = [row for row in rows if row["effect"] == effect]
-        for row, p in zip(family, holm([row["p"] for row in family]), strict=True):
-            row["p_holm"] = float(p)
-    return rows

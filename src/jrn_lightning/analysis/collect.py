@@ -50,12 +50,6 @@ class Sweep:
         """Jobs with results, of one cache: see ``problems`` for any left out."""
         return _finished(self.jobs)
 
-    @property
-    def complete(self) -> bool:
-        """Whether no job is still to come."""
-        over = (Status.FINISHED, Status.FAILED, Status.DAMAGED)
-        return all(job.status in over for job in [*self.jobs, *self.controls])
-
     @cached_property
     def groups(self) -> dict[str, list[JobRecord]]:
         """Architecture -> its jobs, in the order of their seeds."""

@@ -7,7 +7,8 @@ common cancels. Frames of one scene are alike; resampling whole scenes keeps the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,20 +59,6 @@ class Bootstrap:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(total / count)
 
-    def measure(
-        self, statistics: Array, function: Callable[[Array], Array], over_images: bool = False
-    ) -> Array:
-        """A measure of every resample: ``(R, ...)``.
-
-        Args:
-            statistics: ``(N, ..., D)``.
-            function: ``(..., D)`` -> ``(...)``.
-            over_images: average the images' own values rather than pool their pixels.
-        """
-        if over_images:
-            return self.means(function(statistics))
-        return function(self.sums(statistics))
-
 
 def interval(resampled: Array, level: float = 0.95) -> tuple[Array, Array]:
     """Percentile interval ``(...)``, ``(...)`` of resampled values ``(R, ...)``.
@@ -82,13 +69,8 @@ def interval(resampled: Array, level: float = 0.95) -> tuple[Array, Array]:
     if np.isfinite(resampled).all():
         low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
         return low, high
-    low = np.full(resampled.shape[1:], np.nan)
-    high = low.copy()
-    for i in np.ndindex(*resampled.shape[1:]):
-        column = resampled[(slice(None), *i)]
-        column = column[np.isfinite(column)]
-        if column.size:
-            low[i], high[i] = np.quantile(column, [tail, 1 - tail])
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # where all are NaN
+        low, high = np.nanquantile(resampled, [tail, 1 - tail], axis=0)
     return low, high
 
 

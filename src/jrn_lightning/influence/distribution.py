@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from jrn_lightning.influence.bootstrap import Array, Bootstrap, interval, mean_known
@@ -93,24 +94,25 @@ class Distribution:
 
     @cached_property
     def _ranks(self) -> tuple[Array, Array]:
-        """The least and the largest level whose quantile is 0: equal but for ties, ``(...)``."""
-        below, until = np.full(self.value.shape, np.nan), np.full(self.value.shape, np.nan)
-        for i in np.ndindex(*self.value.shape):
-            samples = self.samples[(slice(None), *i)]
-            samples = np.sort(samples[np.isfinite(samples)])
-            if samples.size:
-                below[i] = _rank(samples, "left")
-                until[i] = _rank(samples, "right")
-        return below, until
+        """The least and the largest level whose quantile is 0: equal but for ties, ``(...)``.
 
+        The inverse of ``np.quantile``.
+        """
+        ordered = np.sort(self.samples, axis=0)  # NaN last
+        known = np.isfinite(ordered).sum(0)
 
-def _rank(ordered: Array, side: Literal["left", "right"]) -> float:
-    """The level of 0 among ``ordered`` ``(n,)``: the inverse of ``np.quantile``."""
-    n, i = len(ordered), int(np.searchsorted(ordered, 0.0, side))
-    if i in (0, n):
-        return float(i == n)
-    before, after = ordered[i - 1], ordered[i]
-    return float((i - 1 - before / (after - before)) / (n - 1))
+        def level(i: NDArray[np.int64]) -> Array:
+            """The level of 0, which lies between the samples ``i - 1`` and ``i``."""
+            before, after = (
+                np.take_along_axis(ordered, np.clip(i[None] + d, 0, len(ordered) - 1), 0)[0]
+                for d in (-1, 0)
+            )
+            with np.errstate(invalid="ignore", divide="ignore"):
+                inside = (i - 1 - before / (after - before)) / (known - 1)
+            outside = np.where(known == 0, np.nan, i == known)
+            return np.asarray(np.where((i == 0) | (i == known), outside, inside))
+
+        return level(np.asarray((ordered < 0).sum(0))), level(np.asarray((ordered <= 0).sum(0)))
 
 
 @dataclass(frozen=True)

@@ -74,30 +74,22 @@ def summarize(
                     values = Sampled.of(seeds, measure, draw, over_images=True)
                 else:
                     values = Sampled(measure(total), measure(sums), draw.counts.shape[1])
+                a = values.map(measure.performance)
+                quantities = [
+                    (rows.metrics, {"setup": setup, "modality": target}, values[s])
+                    for setup, s in index.items()
+                ]
+                if {JOINT, UNTOUCHED} <= index.keys():
+                    improvement = a[index[JOINT]] - a[index[UNTOUCHED]]
+                    quantities.append((rows.improvement, {"modality": target}, improvement))
+                for source in statistics:
+                    if source != target and {JOINT, muted(source)} <= index.keys():
+                        omega = a[index[JOINT]] - a[index[muted(source)]]
+                        direction = {"source": source, "target": target}
+                        quantities.append((rows.influence, direction, omega))
                 key = {"pooling": pooling, "measure": measure.name}
-
-                def put(
-                    where: list[dict[str, Any]],
-                    quantity: Sampled,
-                    key: dict[str, str] = key,
-                    **more: str,
-                ) -> None:
-                    """A row for each protocol of a quantity ``(P,)``."""
+                for where, names, quantity in quantities:
                     estimates = quantity.over_seeds(seed + 1).estimates()
                     for protocol, estimate in zip(protocols, estimates, strict=True):
-                        where.append({**more, "protocol": protocol, **key, **estimate._asdict()})
-
-                for setup, s in index.items():
-                    put(rows.metrics, values[s], setup=setup, modality=target)
-                if JOINT not in index:
-                    continue
-                a = values.map(measure.performance)
-                if UNTOUCHED in index:
-                    difference = a[index[JOINT]] - a[index[UNTOUCHED]]
-                    put(rows.improvement, difference, modality=target)
-                for source in statistics:
-                    if source == target or muted(source) not in index:
-                        continue
-                    difference = a[index[JOINT]] - a[index[muted(source)]]
-                    put(rows.influence, difference, source=source, target=target)
+                        where.append({**names, "protocol": protocol, **key, **estimate._asdict()})
     return rows
