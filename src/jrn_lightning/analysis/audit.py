@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import combinations
 
 import pandas as pd
@@ -88,20 +87,16 @@ def noise(published: pd.DataFrame) -> pd.DataFrame:
         printed = published[published[column.key].notna()]
         twice = printed[printed.duplicated("arch", keep=False) & (printed["arch"] != UNTOUCHED)]
         if len(twice):
-            values = [column.performance(float(text)) for text in twice[column.key]]
-            floor = max(values) - min(values)
-            figures = [
-                f"{column.text(float(text))} in {source}"
-                for text, source in zip(twice[column.key], twice["source"], strict=True)
-            ]
-            evidence = f"{twice['arch'].iloc[0]} is {' and '.join(figures)}"
+            values = twice[column.key].astype(float)
+            floor = column.performance(values.max()) - column.performance(values.min())
+            figures = zip(values.map(column.text), twice["source"], strict=True)
+            said = " and ".join(f"{value} in {source}" for value, source in figures)
+            evidence = f"{twice['arch'].iloc[0]} is {said}"
         else:
-            digits = max(_digits(text) for text in _table_1(published)[column.key])
-            floor = abs(column.performance(10.0**-digits))
-            evidence = f"printed with {digits} digits"
-        row = {"modality": modality, "measure": column.measure, "floor": floor}
-        rows.append({**row, "evidence": evidence})
-    return pd.DataFrame(rows)
+            digits = max(len(x.partition(".")[2]) for x in _table_1(published)[column.key])
+            floor, evidence = column.performance(10.0**-digits), f"printed with {digits} digits"
+        rows.append((modality, column.measure, abs(floor), evidence))
+    return pd.DataFrame(rows, columns=["modality", "measure", "floor", "evidence"])
 
 
 def implied(published: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
@@ -111,14 +106,13 @@ def implied(published: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for source, target in DIRECTIONS:
         column = PRIMARY[target]
-        untouched = value_of(_row(table, UNTOUCHED), column.key).value
+        untouched = float(_row(table, UNTOUCHED)[column.key])
         for _, row in table[table["arch"] != UNTOUCHED].iterrows():
-            joint = value_of(row, column.key).value
-            influence = value_of(row, omega(source, target)).value
+            joint, influence = float(row[column.key]), float(row[omega(source, target)])
             performance = column.performance(joint) - influence
             below = column.performance(untouched) - performance
             verdict = _verdict(-below, floor[target])
-            damage = min(below / influence, 1.0) if verdict == WORSE and influence > 0 else 0.0
+            damaged = verdict == WORSE and influence > 0
             rows.append(
                 {
                     "arch": row["arch"],
@@ -131,7 +125,7 @@ def implied(published: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
                     "muted": performance / column.performance(1.0),
                     "omega": influence,
                     "below_input": below,
-                    "damage": damage,
+                    "damage": min(below / influence, 1.0) if damaged else 0.0,
                     "verdict": verdict,
                 }
             )
@@ -140,19 +134,15 @@ def implied(published: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
 
 def differences(published: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
     """Differences of A within Table I against the noise floor, see :class:`Audit`."""
-    floor = floors.set_index("modality")["floor"]
     table = _table_1(published).set_index("arch")
     archs = [str(arch) for arch in table.index if arch != UNTOUCHED]
     rows = []
-    for modality, column in PRIMARY.items():
-        a = table[column.key].astype(float).map(column.performance)
-        pairs = [*((arch, UNTOUCHED) for arch in archs), *combinations(archs, 2)]
-        for first, second in pairs:
+    for modality, floor in zip(floors["modality"], floors["floor"], strict=True):
+        a = table[PRIMARY[modality].key].astype(float).map(PRIMARY[modality].performance)
+        for first, second in [*((arch, UNTOUCHED) for arch in archs), *combinations(archs, 2)]:
             value = float(a[first] - a[second])
-            row = {"first": first, "second": second, "modality": modality, "value": value}
-            verdict = _verdict(value, floor[modality])
-            rows.append({**row, "floor": floor[modality], "verdict": verdict})
-    return pd.DataFrame(rows)
+            rows.append((first, second, modality, value, floor, _verdict(value, floor)))
+    return pd.DataFrame(rows, columns=["first", "second", "modality", "value", "floor", "verdict"])
 
 
 def denominators(published: pd.DataFrame) -> pd.DataFrame:
@@ -190,19 +180,17 @@ def means(published: pd.DataFrame) -> pd.DataFrame:
 
 def beside(published: pd.DataFrame, summary: Summary | None) -> pd.DataFrame:
     """Our figures with intervals beside the published ones, see :class:`Audit`."""
-    columns = ["arch", "quantity", "unit", "published", "value", "low", "high", "inside"]
     rows = []
     ours = summary.architectures if summary else pd.DataFrame({"arch": []})
     for arch in (a for a in _table_1(published)["arch"] if a in set(ours["arch"])):
         assert summary is not None
         for quantity, unit, value, key, factor in _quantities(published, arch, summary):
             found = value_of(_row(ours, arch), key)
-            if not found.known:
-                continue
-            low, high = found.low * factor, found.high * factor
-            row = {"arch": arch, "quantity": quantity, "unit": unit, "published": value}
-            row |= {"value": found.value * factor, "low": low, "high": high}
-            rows.append({**row, "inside": low <= value <= high if found.has_interval else None})
+            if found.known:
+                low, high = found.low * factor, found.high * factor
+                inside = low <= value <= high if found.has_interval else None
+                rows.append((arch, quantity, unit, value, found.value * factor, low, high, inside))
+    columns = ["arch", "quantity", "unit", "published", "value", "low", "high", "inside"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -211,12 +199,11 @@ def _quantities(
 ) -> Iterator[tuple[str, str, float, str, float]]:
     """What both have of ``arch``: name, unit, published value, key of ours, factor to the unit."""
     table = _table_1(published)
-    row = _row(table, arch)
+    row, untouched = _row(table, arch), _row(table, UNTOUCHED)
     for column in (c for columns in summary.columns.values() for c in columns):
         found = value_of(row, column.key)
         if found.known:
-            unit = "%" if column.percent else ""
-            name = f"{column.modality} {column.label}"
+            name, unit = f"{column.modality} {column.label}", "%" if column.percent else ""
             yield name, unit, column.printed(found.value), column.key, column.printed(1.0)
     if arch == UNTOUCHED:
         return
@@ -224,13 +211,12 @@ def _quantities(
         # ω and improvement compare only where A is the paper's.
         if modality not in summary.primary or summary.primary[modality].key != column.key:
             continue
-        pair = (value_of(_row(table, name), column.key).value for name in (arch, UNTOUCHED))
-        joint, untouched = map(column.performance, pair)
-        yield f"{modality} improvement", "A", joint - untouched, improvement(column), 1.0
+        joint, before = (column.performance(float(r[column.key])) for r in (row, untouched))
+        yield f"{modality} improvement", "A", joint - before, improvement(column), 1.0
         for source, target in DIRECTIONS:
             if target == modality:
                 name = omega(source, target)
-                yield f"ω {source} → {target}", "A", value_of(row, name).value, name, 1.0
+                yield f"ω {source} → {target}", "A", float(row[name]), name, 1.0
 
 
 def _table_1(published: pd.DataFrame) -> pd.DataFrame:
@@ -249,9 +235,3 @@ def _verdict(value: float, floor: float) -> str:
     if abs(value) <= floor * (1 + 1e-9):
         return WITHIN
     return BETTER if value > 0 else WORSE
-
-
-def _digits(text: str) -> int:
-    exponent = Decimal(text).as_tuple().exponent
-    assert isinstance(exponent, int)
-    return -exponent
