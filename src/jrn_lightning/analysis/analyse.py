@@ -43,6 +43,7 @@ from jrn_lightning.modalities import Measure
 from jrn_lightning.records.record import JobRecord
 
 Row = dict[str, Any]
+_KEY = ("effect", "source", "target")
 #: the networks that an effect is of, and the effect
 _Effect = tuple[Sequence[JobRecord], Sampled]
 
@@ -80,11 +81,9 @@ def analyse(
     found: dict[str, pd.DataFrame] = {}
     if wanted & {"effects", "differences"}:
         found |= analysis.effects()
-    for name in ("mute_values", "strata", "ladder", "protocols"):
+    for name in ("mute_values", "strata", "ladder", "images", "protocols"):
         if name in wanted:
             found[name] = frame(name, getattr(analysis, name)())
-    if "images" in wanted:
-        found["images"] = analysis.images()
     if wanted & {"points", "envelope", "peaks"}:
         found |= analysis.figure_8()
     return Findings(
@@ -121,7 +120,7 @@ class _Analysis:
         effects = [
             {
                 **_identity(arch, jobs),
-                **_key(key),
+                **dict(zip(_KEY, key, strict=True)),
                 "measure": self.measures[key[2]].name,
                 **self._tested(quantity),
             }
@@ -141,13 +140,16 @@ class _Analysis:
                 if which:
                     same = [seeds.index(jobs[i].seed) for i in which]
                     tested = self._tested(quantity.networks(which) - other.networks(same))
-                    differences.append({**_key(key), "first": first, "second": second, **tested})
-        found_frames = {"effects": frame("effects", effects)}
-        found_frames["differences"] = frame("differences", differences)
-        for table in found_frames.values():
+                    names = dict(
+                        zip((*_KEY, "first", "second"), (*key, first, second), strict=True)
+                    )
+                    differences.append({**names, **tested})
+        tables = {"effects": frame("effects", effects)}
+        tables["differences"] = frame("differences", differences)
+        for table in tables.values():
             if len(table):
                 table["p_holm"] = table.groupby("effect")["p"].transform(holm)
-        return found_frames
+        return tables
 
     def _effects_of(self, jobs: Sequence[JobRecord]) -> dict[tuple[str, str, str], _Effect]:
         """Effect, source and target -> the networks that it is of, and what it is of each."""
@@ -285,32 +287,22 @@ class _Analysis:
             shares[m] = np.asarray(counts / whole)
         return shares
 
-    def images(self) -> pd.DataFrame:
+    def images(self) -> Iterator[Row]:
         """Every test image by itself."""
-        columns: list[pd.DataFrame] = []
+        ids, scenes = self.a.reference.ids, self.a.reference.scenes
         for arch, jobs in self.a.groups.items():
             for source, target in self.directions:
                 joint, alone = (self._of_images(jobs, target, s) for s in (JOINT, muted(source)))
-                gain = np.full(len(self.a.reference.ids), np.nan)
+                gain = np.full(len(ids), np.nan)
                 controls = [self.a.control(job, source) for job in jobs]
                 if known := [control for control in controls if control]:
                     paired = joint[[control is not None for control in controls]]
                     gain = (paired - self._of_images(known, target, JOINT)).mean(0)
-                columns.append(
-                    pd.DataFrame(
-                        {
-                            "arch": arch,
-                            "id": self.a.reference.ids,
-                            "scene": self.a.reference.scenes,
-                            "source": source,
-                            "target": target,
-                            "performance": joint.mean(0),
-                            "omega": (joint - alone).mean(0),
-                            "gain": gain,
-                        }
-                    )
-                )
-        return pd.concat(columns, ignore_index=True) if columns else frame("images")
+                columns = (ids, scenes, joint.mean(0), (joint - alone).mean(0), gain)
+                names = ("id", "scene", "performance", "omega", "gain")
+                for row in zip(*columns, strict=True):
+                    direction = {"arch": arch, "source": source, "target": target}
+                    yield {**direction, **dict(zip(names, row, strict=True))}
 
     def _of_images(self, jobs: Sequence[JobRecord], target: str, setup: str) -> Array:
         """A of every image alone: ``(K, N)``."""
@@ -363,7 +355,7 @@ class _Analysis:
     # -- Figure 8 ------------------------------------------------------------------------------
 
     def figure_8(self) -> dict[str, pd.DataFrame]:
-        """A against ω of every network, from images that share no scene, and what bounds them."""
+        """A against ω of every network, of images that share no scene, and their envelope."""
         from jrn_lightning.influence.envelope import envelope
 
         points = frame("points", self._points())
@@ -428,7 +420,3 @@ def _named(a: ByModalityAndSetup, target: str, prefix: str) -> list[tuple[str, S
 def _identity(arch: str, jobs: Sequence[JobRecord]) -> Row:
     described = (jobs[0].data or {}).get("arch", {})
     return {"arch": arch, "computation": described.get("computation"), "seeds": len(jobs)}
-
-
-def _key(key: tuple[str, str, str]) -> Row:
-    return dict(zip(("effect", "source", "target"), key, strict=True))

@@ -193,7 +193,7 @@ def _read(sweep: Sweep) -> None:
 
 
 def _leave_out_foreign(sweep: Sweep) -> None:
-    """Most jobs say what a job of this sweep is; of as many, the first ones do."""
+    """Keep the jobs of the commonest cache and evaluation; in a tie, those that come first."""
     identities = {job.folder: _cache_and_evaluation(sweep, job) for job in sweep.finished}
     if not identities:
         return

@@ -17,7 +17,7 @@ import pandas as pd
 
 from jrn_lightning.analysis.summary import Summary
 from jrn_lightning.errors import ConfigError
-from jrn_lightning.influence.multiple import LEVEL
+from jrn_lightning.influence import LEVEL
 from jrn_lightning.keys import UNTOUCHED
 
 # Kinds of effects.

@@ -154,23 +154,15 @@ class Performances:
         part: str = MAIN,
         measure: Measure | None = None,
     ) -> tuple[list[int], Sampled] | None:
-        """A of the joint networks less that of networks that never saw ``source``, by seed.
-
-        Args:
-            jobs: K networks.
-            joint: their A of ``target`` with all inputs.
-            source: what the controls never saw.
-            target: modality.
-            part: of the records.
-            measure: as of :meth:`of`.
+        """A of K ``joint`` networks less that of their controls, which never saw ``source``.
 
         Returns:
             Which of the networks have a control, and the gain of these; None where none has.
         """
-        places = {c.folder: i for i, job in enumerate(jobs) if (c := self.control(job, source))}
+        places = {c.name: i for i, job in enumerate(jobs) if (c := self.control(job, source))}
         controls = [c for job in jobs if (c := self.control(job, source))]
         kept, a = self.of(controls, part, lambda m, setup: (m, setup) == (target, JOINT), measure)
         if not kept:
             return None
-        which = [places[control.folder] for control in kept]
+        which = [places[control.name] for control in kept]
         return which, joint.networks(which) - a[target, JOINT]

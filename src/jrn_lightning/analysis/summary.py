@@ -27,6 +27,9 @@ def value_of(row: pd.Series, column: str) -> Estimate:
     return Estimate(number(column), number(f"{column}_low"), number(f"{column}_high"))
 
 
+_KEPT = ("label", "higher_is_better", "scale", "in_table")  # of a measure in a job record
+
+
 @dataclass(frozen=True)
 class Column:
     """One measure of one modality, and how it is printed.
@@ -129,7 +132,7 @@ class Summary:
 
     @property
     def one_seed(self) -> bool:
-        """Whether no architecture has a second finished seed, so that nothing is known of seeds."""
+        """Whether no architecture has two finished seeds: their variance is unknown."""
         return bool(pd.to_numeric(self.architectures["seeds"]).max() <= 1)
 
     @property
@@ -167,15 +170,7 @@ def published() -> pd.DataFrame:
 def columns_of(modality: str, entry: Mapping[str, Any]) -> tuple[Column, ...]:
     """The measures of ``modality`` as its ``entry`` in a job record describes them."""
     return tuple(
-        Column(
-            modality,
-            m["name"],
-            m["label"],
-            m["higher_is_better"],
-            m.get("scale", 100.0),
-            m.get("in_table", True),
-        )
-        for m in entry["measures"]
+        Column(modality, m["name"], **{k: m[k] for k in _KEPT if k in m}) for m in entry["measures"]
     )
 
 

@@ -29,16 +29,8 @@ def compare(
     if out is not None and out.suffix != ".csv":
         raise ConfigError(f"--out {out}: the file has to end with .csv.")
     rows = compare_sweeps(first, second, protocol)
-    table = Table(
-        "architecture",
-        "seeds",
-        "measure",
-        first.name,
-        second.name,
-        "difference of A",
-        "95 %",
-        title=f"{first} against {second}, protocol {protocol}",
-    )
+    heads = ("architecture", "seeds", "measure", first.name, second.name, "difference of A", "95 %")
+    table = Table(*heads, title=f"{first} against {second}, protocol {protocol}")
     for row in rows[rows["in_table"]].to_dict("records"):
         table.add_row(
             str(row["arch"]),

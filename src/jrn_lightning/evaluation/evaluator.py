@@ -26,8 +26,8 @@ LADDER = "ladder"  # each modality from truth to nothing; per protocol
 GRID = "protocols"  # the main setups; per crop, convention and ground truth
 PARTS = (MAIN, STRATA, MUTE_VALUES, LADDER, GRID)
 
-USUAL = "usual"  # the grid's convention where a modality has no other
-UNNAMED = "truth"  # its ground truth where nobody has given it a name
+USUAL = "usual"  # the grid's convention that every modality has
+UNNAMED = "truth"  # name of a ground truth that has none
 
 #: rungs of the ladder: share of truth (positive) or of noise (negative) in the prediction
 TRUTH, NOTHING = "truth", "nothing"

@@ -17,7 +17,7 @@ from jrn_lightning.errors import ConfigError, JRNError
 from jrn_lightning.evaluation import PIXELS, Evaluator, ImageStatistics, StatisticsTable, enlarged
 from jrn_lightning.evaluation.evaluator import MUTE_VALUES, Network, muted_with
 from jrn_lightning.influence import Summary, summarize
-from jrn_lightning.keys import JOINT, MAIN, Batch, muted, muted_modality
+from jrn_lightning.keys import JOINT, MAIN, WHOLE, Batch, muted, muted_modality
 from jrn_lightning.modalities import Modality
 from jrn_lightning.networks import MuteValue, Zero
 
@@ -113,7 +113,7 @@ def measure_influence(
     modalities: Mapping[str, Modality],
     *,
     scenes: Sequence[str] | None = None,
-    protocols: Sequence[str] = ("full",),
+    protocols: Sequence[str] = (WHOLE,),
     mute_value: MuteValue | None = None,
     mute_values: Mapping[str, Sequence[MuteValue]] | None = None,
     noise: MuteValue | None = None,
@@ -188,12 +188,35 @@ def measure_influence(
         strata=strata,
         grid=grid,
     )
+    tables = _tables(network, batches, evaluator, scenes, torch.device(device))
+    main = tables[MAIN]
+    summary = summarize(
+        main.values,
+        _measures(modalities),
+        main.setups,
+        main.protocols,
+        main.scenes,
+        resamples=resamples,
+        seed=seed,
+    )
+    return Influence(tables, summary, resamples, seed)
+
+
+def _tables(
+    network: Network,
+    batches: Batches,
+    evaluator: Evaluator,
+    scenes: Sequence[str] | None,
+    device: torch.device,
+) -> dict[str, StatisticsTable]:
+    """One pass over the batches: part -> statistics per image."""
+    modalities = dict(evaluator.modalities)
     collected: dict[str, ImageStatistics] = {}
     names: dict[int, str] = {}
     size: tuple[int, int] | None = None
     with _evaluating(network), torch.no_grad():
         for given in batches:
-            batch = _whole(given, modalities, len(names), torch.device(device))
+            batch = _whole(given, modalities, len(names), device)
             height, width = batch["valid"].shape[1:]
             if size not in (None, (height, width)):
                 raise ConfigError(
@@ -201,8 +224,7 @@ def measure_influence(
                     "all frames to one size."
                 )
             size = (int(height), int(width))
-            rows = evaluator(_checked(network, modalities), batch)
-            for part, statistics in rows.items():
+            for part, statistics in evaluator(_checked(network, modalities), batch).items():
                 collected.setdefault(part, ImageStatistics(tuple(modalities)))
                 cpu = {m: x.cpu() for m, x in statistics.items()}
                 collected[part].update(batch["index"].cpu(), cpu)
@@ -227,17 +249,7 @@ def measure_influence(
             modalities,
             values,
         )
-    main = tables[MAIN]
-    summary = summarize(
-        main.values,
-        _measures(modalities),
-        main.setups,
-        main.protocols,
-        main.scenes,
-        resamples=resamples,
-        seed=seed,
-    )
-    return Influence(tables, summary, resamples, seed)
+    return tables
 
 
 def _measures(modalities: Mapping[str, Modality]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from jrn_lightning.cache.format import set_text
 from jrn_lightning.errors import RecordError
 from jrn_lightning.evaluation.protocols import IMAGES, PIXELS, POOLINGS
 from jrn_lightning.files import replacing
@@ -60,9 +61,9 @@ class StatisticsTable:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part, h5py.File(part, "w", libver=("v110", "v110")) as file:
             file.attrs["version"] = VERSION
-            _set_text(file, "format", FORMAT)
-            _set_text(file, "setups", json.dumps(self.setups))
-            _set_text(file, "protocols", json.dumps(self.protocols))
+            set_text(file, "format", FORMAT)
+            set_text(file, "setups", json.dumps(self.setups))
+            set_text(file, "protocols", json.dumps(self.protocols))
             for name, text in (("id", self.ids), ("scene", self.scenes)):
                 data = np.array([t.encode() for t in text], dtype="S")
                 file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
@@ -70,8 +71,8 @@ class StatisticsTable:
             for name, modality in self.modalities.items():
                 data = self.values[name]
                 dataset = group.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
-                _set_text(dataset, "kind", modality.kind)
-                _set_text(dataset, "attributes", json.dumps(modality.attributes))
+                set_text(dataset, "kind", modality.kind)
+                set_text(dataset, "attributes", json.dumps(modality.attributes))
 
     @classmethod
     def load(cls, path: Path) -> StatisticsTable:
@@ -120,11 +121,6 @@ class StatisticsTable:
                     f"{path}: statistics of {name} have shape {value.shape}, expected {shape}, "
                     "all finite and not negative. Run the job again."
                 )
-
-
-def _set_text(item: Any, key: str, text: str) -> None:
-    """A fixed-length string attribute: those of variable length have no checksum."""
-    item.attrs[key] = np.bytes_(text.encode())
 
 
 def _text(item: Any, key: str) -> str:

@@ -1,11 +1,11 @@
 """Influence ω and its uncertainty: NumPy in, NumPy out."""
 
 from jrn_lightning.influence.bootstrap import Bootstrap, halves, interval
-from jrn_lightning.influence.distribution import Distribution, Estimate, Sampled
-from jrn_lightning.influence.multiple import holm
+from jrn_lightning.influence.distribution import LEVEL, Distribution, Estimate, Sampled, holm
 from jrn_lightning.influence.summary import Summary, summarize
 
 __all__ = [
+    "LEVEL",
     "Bootstrap",
     "Distribution",
     "Estimate",

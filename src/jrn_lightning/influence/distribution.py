@@ -14,11 +14,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 from jrn_lightning.influence.bootstrap import Array, Bootstrap, interval, mean_known
 
+#: the p-value, corrected where there are several tests, below which an effect is significant
+LEVEL = 0.05
 _TAIL = 0.01  # on either side, the share of the samples below which p follows Student's t
 
 
@@ -79,7 +81,7 @@ class Distribution:
         return np.asarray(np.where(beyond, tail, counted))
 
     def probability(self) -> Array:
-        """That the quantity is positive: ``(...)``, in [0, 1]; of two halves where it is 0."""
+        """Probability that the quantity is positive: ``(...)``; a sample of 0 counts as half."""
         below, until = self._ranks
         return np.asarray(1 - (below + until) / 2)
 
@@ -165,10 +167,6 @@ class Sampled:
         every = slice(None)
         return self._with(self.value[(every, *at)], self.resampled[(every, every, *at)])
 
-    def __len__(self) -> int:
-        """K."""
-        return len(self.value)
-
     def map(self, function: Callable[[Array], Array]) -> Sampled:
         """``function`` of every value, elementwise."""
         return self._with(function(self.value), function(self.resampled))
@@ -205,7 +203,7 @@ class Sampled:
             return Distribution(value, mean, freedom)
         own = np.mean([_variance(x - mean) for x in self.resampled], axis=0) * k / (k - 1)
         between = np.maximum(self.value.var(0, ddof=1) - own, 0) / k
-        # Every quantile once, in random order: nothing is left to the luck of the draw but that.
+        # Every quantile once, in random order: only the order adds noise.
         student = np.random.default_rng(seed).permutation(stdtrit(k - 1, (np.arange(r) + 0.5) / r))
         samples = mean + student.reshape(r, *[1] * value.ndim) * np.sqrt(between)
         total = between + _variance(mean)
@@ -214,5 +212,23 @@ class Sampled:
 
 
 def _variance(x: Array) -> Array:
-    """Variance of what is known of ``x`` ``(R, ...)``: ``(...)``."""
+    """Variance over the first axis of ``x`` ``(R, ...)``, NaN left out: ``(...)``."""
     return mean_known((x - mean_known(x)) ** 2)
+
+
+def holm(p: ArrayLike) -> Array:
+    """p-values ``(n,)`` corrected for the family-wise error rate by Holm's procedure (1979).
+
+    The smallest is multiplied by n, the next one by n - 1, and
+    so on; none may be less than one before it, or more than 1. NaN is no test and stays NaN.
+
+    >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p, np.float64)
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    steps = values[order] * np.arange(len(order), 0, -1)
+    corrected = np.full(values.shape, np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected

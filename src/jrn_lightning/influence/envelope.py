@@ -18,8 +18,7 @@ from scipy.optimize import linprog
 from scipy.stats import rankdata
 
 from jrn_lightning.influence.bootstrap import Bootstrap, interval
-from jrn_lightning.influence.distribution import Estimate
-from jrn_lightning.influence.multiple import LEVEL
+from jrn_lightning.influence.distribution import LEVEL, Estimate
 
 Array = NDArray[np.float64]
 
@@ -73,19 +72,18 @@ def envelope(
     hull it does not hang on a few lucky networks, and its band has an upper side. The band comes
     from resampling whole groups, as networks of one architecture are alike.
 
-    The test asks whether A rises and then falls. Against every place s where it could turn, the
-    groups' means on the left should rise and on the right fall: T is the largest over s of the
-    smaller of both trends, each a Spearman correlation times the root of its groups less one. If
-    A does not fall anywhere, T exceeds a value no more often than the falling trend at its best
-    place does among groups in random order, and if it does not rise, likewise; by symmetry both
-    have one distribution, which permutations give. So p is valid for every monotone relation of
-    independent groups, whatever its shape, as the two lines of Simonsohn (2018) are; a saturating
-    one is not taken for a summit, as by a parabola (Lind and Mehlum 2010). In simulations of 16
-    and 32 groups at most 3 % of level, rising, falling, saturating, kinked and stepped relations
-    were, at p < 0.05.
+    The test asks whether A rises and then falls. T is the largest, over the places s where it could
+    turn, of the smaller of two trends of the groups' means: the rise on the left of s and the fall
+    on the right, each a Spearman correlation times the root of its groups less one. Under a
+    relation that does not fall, T exceeds a value no more often than the largest falling trend of
+    groups in random order does; by symmetry the same holds for one that does not rise, and
+    permutations give the distribution. So p is valid for every monotone relation of independent
+    groups, like the two lines of Simonsohn (2018) and unlike a parabola, which takes saturation for
+    a summit (Lind and Mehlum 2010): of monotone relations simulated with 16 and 32 groups, at most
+    3 % had p < 0.05.
 
     Points whose ω lies beyond Tukey's outer fences (three interquartile ranges from the quartiles)
-    are left out, as are those without a value; the verdict counts them.
+    and points without a value are left out; the verdict counts them.
 
     Args:
         omega: ``(n,)`` influence.
@@ -115,30 +113,18 @@ def envelope(
     _, group = np.unique(names, return_inverse=True)
     count = int(group.max()) + 1 if len(group) else 0
     left_out = f"; {n} left out (no value, or far off)" if (n := int((~kept).sum())) else ""
-    few = ""
-    if count < MINIMUM_GROUPS:
+    if count < MINIMUM_GROUPS or np.ptp(x) == 0:
         few = f"{count} architectures, at least {MINIMUM_GROUPS} are needed"
-    elif np.ptp(x) == 0:
-        few = "all have the same ω"
-    if few:
-        nothing = np.empty(0)
+        verdict = f"too few points: {few if count < MINIMUM_GROUPS else 'all have the same ω'}"
         none = Estimate(np.nan, np.nan, np.nan)
-        verdict = f"too few points: {few}{left_out}"
-        return Envelope(nothing, nothing, nothing, nothing, none, np.nan, verdict)
+        x = np.empty(0)
+        return Envelope(x, x, x, x, none, np.nan, verdict + left_out)
 
-    draw = Bootstrap.draw(names.tolist(), resamples, seed)
-    weights = np.vstack([np.ones(len(x)), draw.counts[:, draw.cluster]])
     at = np.linspace(x.min(), x.max(), grid)
-    curves = _concave_quantiles(x, y, weights, at)
-    # A resample says nothing beyond its own points.
-    drawn = weights > 0
-    first = np.where(drawn, x, np.inf).min(1)[:, None]
-    last = np.where(drawn, x, -np.inf).max(1)[:, None]
-    curves[(at < first) | (at > last)] = np.nan
+    curves = _resampled_curves(x, y, names.tolist(), at, resamples, seed)
     low, high = interval(curves[1:])
     summits = at[np.nanargmax(curves, axis=1)]
     peak = Estimate(float(summits[0]), *(float(end) for end in interval(summits[1:])))
-
     sizes = np.bincount(group)
     p = _no_summit(
         np.bincount(group, x) / sizes, np.bincount(group, y) / sizes, resamples, seed + 1
@@ -152,8 +138,24 @@ def envelope(
     return Envelope(at, curves[0], low, high, peak, p, f"{verdict}(p = {p:.2g}, {of})")
 
 
+def _resampled_curves(
+    x: Array, y: Array, groups: Sequence[str], at: Array, resamples: int, seed: int
+) -> Array:
+    """The envelope at ``at`` ``(M,)``, then those of the resamples of groups: ``(1 + R, M)``.
+
+    NaN beyond the points of a resample.
+    """
+    draw = Bootstrap.draw(groups, resamples, seed)
+    weights = np.vstack([np.ones(len(x)), draw.counts[:, draw.cluster]])
+    curves = _concave_quantiles(x, y, weights, at)
+    first = np.where(weights > 0, x, np.inf).min(1)[:, None]
+    last = np.where(weights > 0, x, -np.inf).max(1)[:, None]
+    curves[(at < first) | (at > last)] = np.nan
+    return curves
+
+
 def _within_fences(x: Array) -> NDArray[np.bool_]:
-    """Where ``x`` ``(n,)`` is not far outside of the most."""
+    """Where ``x`` ``(n,)`` lies within Tukey's outer fences."""
     if not len(x):
         return np.ones(0, bool)
     q1, q3 = np.quantile(x, [0.25, 0.75])

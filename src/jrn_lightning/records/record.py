@@ -172,7 +172,7 @@ def planned(sweep: Path) -> list[str]:
             return []
         return [str(job) for job in data["jobs"]]
     except (OSError, ValueError, KeyError, TypeError):
-        return []  # a sweep without a plan, or one whose plan was lost: what ran is there to see
+        return []  # no plan, or a damaged one: the folders of the jobs are found anyway
 
 
 # The part of a folder's name that says what a control never sees.
@@ -240,7 +240,7 @@ class JobRecord:
 
     @property
     def muted(self) -> tuple[str, ...]:
-        """The modalities that this network has never seen: of a control some, else none."""
+        """The modalities that this network has never seen; none for a joint network."""
         if self.data is not None:
             return tuple(self.data.get("muted", ()))
         named = _CONTROL.search(self.folder.parent.name)
@@ -323,7 +323,7 @@ def is_main_process() -> bool:
 
 
 def process() -> dict[str, Any]:
-    """Who is running, so that a killed job is told from a running one."""
+    """Who is running, to distinguish a killed job from a running one."""
     return {"host": platform.node(), "pid": os.getpid()}
 
 

@@ -23,7 +23,7 @@ from jrn_lightning.analysis.findings import (
     significant,
 )
 from jrn_lightning.analysis.summary import Column, short
-from jrn_lightning.influence.multiple import LEVEL
+from jrn_lightning.influence import LEVEL
 
 NOTE = (
     f"Significant: p < {LEVEL:g}, after Holm's correction where there is one; in brackets: "
@@ -39,14 +39,8 @@ def answer(findings: Findings) -> list[str]:
     A sentence for each predicted modality: which others help it, by the gain over networks
     trained without them, or, where there are none, by ω with the gentlest mute value that was
     measured. Then how much of ω is damage done by muting; whether refinement helps, which
-    architecture is best, and from which others that can be told; where A peaks over ω, if that
-    was tested; and what to run next.
-
-    Args:
-        findings: of a sweep; frames may be empty.
-
-    Returns:
-        Sentences without markup, the first ones answering first.
+    architecture is best, and significantly better than which others; where A peaks over ω, if that
+    was tested; and what to run next. Sentences have no markup; frames may be empty.
     """
     summary = findings.summary
     if not summary.finished or not summary.primary:
@@ -125,24 +119,23 @@ def _omega(findings: Findings, source: str, rows: pd.DataFrame, column: Column) 
 
 
 def _damage(findings: Findings) -> str:
-    """How much of ω is breakage, or where there is no control, must at least be."""
+    """How much of ω is breakage; without controls, which muted networks are below the input."""
     shares, below, seen = [], [], []
     for source, target in _directions(findings):
         where = f"{source} → {target}"
-        omega = _rows(findings.effects, OMEGA, target, source).set_index("arch")["value"]
-        breakage = _rows(findings.effects, BREAKAGE, target, source).set_index("arch")["value"]
+        omega, breakage, better = (
+            _rows(findings.effects, effect, target, of).set_index("arch")["value"].astype(float)
+            for effect, of in ((OMEGA, source), (BREAKAGE, source), (IMPROVEMENT, ""))
+        )
         both = omega.index.intersection(breakage.index)
+        muted = (better - omega).dropna()  # A(source muted) - A(untouched input)
         if len(both):
-            whole, part = float(omega[both].mean()), float(breakage[both].mean())
-            share = "all of ω " if part > whole > 0 else ""
-            if 0 < part <= whole:
-                share = f"{100 * part / whole:.0f} % of ω "
+            whole, part = omega[both].mean(), breakage[both].mean()
+            share = ""
+            if whole > 0 and part > 0:
+                share = "all of ω " if part > whole else f"{100 * part / whole:.0f} % of ω "
             shares.append(f"{where} {share}({part:+.2f} of {whole:+.2f})")
-            continue
-        better = _rows(findings.effects, IMPROVEMENT, target).set_index("arch")["value"]
-        # A(source muted) - A(untouched input)
-        muted = (better - omega).dropna().astype(float)
-        if len(muted):
+        elif len(muted):
             seen.append(where)
             if muted.min() < 0:
                 below.append(

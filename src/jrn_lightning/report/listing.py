@@ -22,7 +22,7 @@ from jrn_lightning.analysis.findings import (
     significant,
 )
 from jrn_lightning.analysis.summary import Column, Summary, short, value_of
-from jrn_lightning.influence.multiple import LEVEL
+from jrn_lightning.influence import LEVEL
 from jrn_lightning.report.files import write_text, writing
 from jrn_lightning.report.table import BEST, FAINT, GROUP, NOTHING, PUBLISHED, Cell, Row, Table
 
@@ -59,7 +59,7 @@ def terminal(findings: Findings) -> RenderableType:
 
 
 def write(findings: Findings, folder: Path, names: Collection[str] = tuple(COLUMNS)) -> list[Path]:
-    """The frames called ``names`` as CSV files in ``folder``; empty ones have a head alone.
+    """The frames called ``names`` as CSV files in ``folder``; empty ones have a header only.
 
     Raises:
         RecordError: ``folder`` cannot be written to.
