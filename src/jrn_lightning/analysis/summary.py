@@ -14,8 +14,6 @@ from jrn_lightning.influence import Estimate
 from jrn_lightning.keys import IMAGES, PIXELS, UNTOUCHED, WHOLE
 from jrn_lightning.records.record import Status
 
-Value = Estimate
-
 
 def value_of(row: pd.Series, column: str) -> Estimate:
     """``column`` of a row, with ``column_low`` and ``column_high`` where they exist."""

@@ -20,7 +20,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from jrn_lightning.analysis.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA
-from jrn_lightning.analysis.summary import Column, Value
+from jrn_lightning.analysis.summary import Column
+from jrn_lightning.influence import Estimate
 from jrn_lightning.report.style import (
     BROKEN,
     DASHED,
@@ -91,7 +92,7 @@ def decomposition(effects: pd.DataFrame, source: str, target: str, column: Colum
     return figure
 
 
-def _parts(axes: Axes, k: int, arch: str, values: dict[tuple[str, str], Value]) -> None:
+def _parts(axes: Axes, k: int, arch: str, values: dict[tuple[str, str], Estimate]) -> None:
     """Gain and breakage end to end, in row ``k``."""
     ends = [0.0, 0.0]  # of what is stacked below and above zero
     for name, colour, hatch in ((GAIN, GAINED, ""), (BREAKAGE, BROKEN, "////")):
@@ -105,7 +106,7 @@ def _parts(axes: Axes, k: int, arch: str, values: dict[tuple[str, str], Value]) 
         ends[side] += part.value
 
 
-def _gains(axes: Axes, archs: Sequence[str], values: dict[tuple[str, str], Value]) -> None:
+def _gains(axes: Axes, archs: Sequence[str], values: dict[tuple[str, str], Estimate]) -> None:
     """The gain alone, and the improvement, on an axis of their own."""
     for k, arch in enumerate(archs):
         for name, shift, colour in ((GAIN, -0.13, GAINED), (IMPROVEMENT, 0.16, INK)):
@@ -311,7 +312,7 @@ def matrix(differences: pd.DataFrame, effect: str, source: str, target: str) -> 
                 fontweight="bold" if float(row["p_holm"]) < 0.05 else "normal",
                 color=_LIGHT if np.dot(shade[:3], (0.3, 0.6, 0.1)) < 0.5 else _DARK,
             )
-            said = f"{archs[y]} − {archs[x]}: {words(Value(sign * value.value, low, high))}"
+            said = f"{archs[y]} − {archs[x]}: {words(Estimate(sign * value.value, low, high))}"
             said += f", p after Holm {float(row['p_holm']):.3g}"
             mark([*patch, text], f"{archs[y]} {archs[x]}", said)
     axes.set_xticks(range(len(archs)), archs, rotation=30, ha="left")

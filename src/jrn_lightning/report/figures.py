@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jrn_lightning import keys
-from jrn_lightning.analysis.summary import Column, Summary, Value, improvement, omega, value_of
+from jrn_lightning.analysis.summary import Column, Summary, improvement, omega, value_of
+from jrn_lightning.influence import Estimate
 from jrn_lightning.report.style import (
     DASHED,
     FAINT,
@@ -34,8 +35,8 @@ class _Point(NamedTuple):
     """One architecture, or one seed of it, in the plane of ω and A."""
 
     arch: str
-    omega: Value
-    performance: Value
+    omega: Estimate
+    performance: Estimate
 
 
 def influence_vs_performance(
@@ -139,5 +140,5 @@ def _points(table: pd.DataFrame, source: str, target: str, column: Column) -> It
         performance = column.performance(value.value)
         better = value_of(row, improvement(column))
         low, high = better.low - better.value, better.high - better.value
-        upright = Value(performance, performance + low, performance + high)
+        upright = Estimate(performance, performance + low, performance + high)
         yield _Point(str(row["arch"]), across, upright)

@@ -24,7 +24,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from jrn_lightning import keys
-from jrn_lightning.analysis.summary import Column, Value
+from jrn_lightning.analysis.summary import Column
+from jrn_lightning.influence import Estimate
 
 INK = "#333333"
 FAINT = "#9A9A9A"
@@ -91,7 +92,7 @@ def tidy(axes: Axes, grid: str = "both") -> None:
     axes.tick_params(colors=INK, labelsize="small")
 
 
-def reach(value: Value) -> list[list[float]] | None:
+def reach(value: Estimate) -> list[list[float]] | None:
     """Distances down and up, as matplotlib wants them; None where there is no interval."""
     if not value.has_interval:
         return None
@@ -136,8 +137,8 @@ def stretch(axes: Axes, which: str, values: Iterable[float]) -> str:
 
 def point(
     axes: Axes,
-    x: Value | float,
-    y: Value | float,
+    x: Estimate | float,
+    y: Estimate | float,
     look: Look,
     arch: str,
     said: str = "",
@@ -147,7 +148,7 @@ def point(
     cap: float = 2.5,
 ) -> None:
     """A marker with the intervals of its values, and what to say about it."""
-    across, upright = (v if isinstance(v, Value) else Value(v, v, v) for v in (x, y))
+    across, upright = (v if isinstance(v, Estimate) else Estimate(v, v, v) for v in (x, y))
     drawn = axes.errorbar(
         across.value,
         upright.value,
@@ -207,10 +208,10 @@ def unit(column: Column) -> str:
     return f"points of {column.label}" if column.percent else f"A = {column.performance_label}"
 
 
-def words(value: Value, digits: int = 2) -> str:
+def words(value: Estimate, digits: int = 2) -> str:
     """``value [low, high]`` with signs.
 
-    >>> words(Value(1.5, -0.25, 3.0), 1)
+    >>> words(Estimate(1.5, -0.25, 3.0), 1)
     '+1.5 [−0.2, +3.0]'
     """
     if not value.known:
@@ -242,7 +243,7 @@ def marked(gid: str) -> tuple[str, str] | None:
     return arch, text
 
 
-def value_in(row: Mapping[str, Any] | pd.Series, prefix: str = "") -> Value:
+def value_in(row: Mapping[str, Any] | pd.Series, prefix: str = "") -> Estimate:
     """``value``, ``low`` and ``high`` of a row of findings; with ``prefix`` its own three."""
     names = (prefix, f"{prefix}_low", f"{prefix}_high") if prefix else ("value", "low", "high")
-    return Value(*(float("nan") if pd.isna(row[name]) else float(row[name]) for name in names))
+    return Estimate(*(float("nan") if pd.isna(row[name]) else float(row[name]) for name in names))

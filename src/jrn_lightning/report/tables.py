@@ -10,15 +10,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from jrn_lightning import keys
-from jrn_lightning.analysis.summary import (
-    Column,
-    Summary,
-    Value,
-    improvement,
-    omega,
-    short,
-    value_of,
-)
+from jrn_lightning.analysis.summary import Column, Summary, improvement, omega, short, value_of
+from jrn_lightning.influence import Estimate
 from jrn_lightning.report.table import BEST, GROUP, INPUT, NOTHING, PUBLISHED, Cell, Row, Table
 
 HEAD = "architecture"
@@ -141,7 +134,7 @@ def measures(
     def cell(row: pd.Series, column: Column) -> str | Cell:
         if isinstance(printed := row.get(column.key), str):  # by the paper, with its digits
             return str(Decimal(printed).scaleb(2)) if column.percent else printed
-        value = Value(*(column.printed(number) for number in value_of(row, column.key)))
+        value = Estimate(*(column.printed(number) for number in value_of(row, column.key)))
         if not value.known:
             return NOTHING
         digits = 2 if column.percent else 4
@@ -167,7 +160,7 @@ def influence(summary: Summary, brief: bool = False) -> Table:
         heads.append(f"ω {source}\n→ {target}")
         found.append(omega(source, target))
 
-    def cell(value: Value) -> str:
+    def cell(value: Estimate) -> str:
         if not value.known:
             return NOTHING
         interval = f"\n[{value.low:.2f}, {value.high:.2f}]" if value.has_interval else ""
