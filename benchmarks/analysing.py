@@ -51,5 +51,5 @@ def analyse_sweep(folder: Path, parts: tuple[str, ...] | None) -> tuple[float, f
 
     start = perf_counter()
     comparison = collect(folder)
-    analyse(comparison, summarize(comparison), parts=parts)
+    analyse(comparison, summarize(comparison), frames=parts)
     return perf_counter() - start, peak() if sys.platform == "linux" else 0.0

@@ -21,7 +21,7 @@ from jrn_lightning.evaluation.evaluator import (
     muted_with,
     rung,
 )
-from jrn_lightning.influence import summarize
+from jrn_lightning.influence import compute_results
 from jrn_lightning.keys import JOINT, UNTOUCHED, muted
 from jrn_lightning.modalities import Semantic
 from jrn_lightning.records.record import FORMAT, RESULTS, VERSION, Status, save_tables, write_json
@@ -84,7 +84,7 @@ def write_job(
     folder = sweep / name / f"seed{seed}"
     save_tables(folder, tables)
     main = tables[MAIN]
-    summary = summarize(
+    summary = compute_results(
         main.values,
         {m: modality.measures for m, modality in MODALITIES.items()},
         main.setups,

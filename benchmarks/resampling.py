@@ -10,7 +10,7 @@ import torch
 from benchmarks.data import modalities, statistics
 from benchmarks.options import Options
 from benchmarks.timing import Row, interleave, pretty
-from jrn_lightning.influence import Bootstrap, interval, summarize
+from jrn_lightning.influence import Bootstrap, compute_results, interval
 from jrn_lightning.keys import JOINT, UNTOUCHED, muted
 
 
@@ -40,7 +40,7 @@ def rows(options: Options) -> list[Row]:
             "images": lambda: all_measures([str(i) for i in range(images)]),
             "scenes": lambda: all_measures(scenes),
             "product": lambda: weights @ columns,
-            "job": lambda: summarize(
+            "job": lambda: compute_results(
                 values, measures, setups, protocols, scenes, resamples=resamples
             ),
         },

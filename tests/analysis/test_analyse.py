@@ -276,7 +276,7 @@ def test_protocols_by_hand_with_two_ground_truths(sweep: Path, tmp_path: Path) -
         record = json.loads((folder / "results.json").read_text())
         record["modalities"]["depth"]["truths"] = ["filled", "raw"]
         (folder / "results.json").write_text(json.dumps(record))
-    frame = found(copy, parts=["protocols"]).protocols
+    frame = found(copy, frames=["protocols"]).protocols
     assert set(frame.loc[frame["modality"] == "semantic", "truth"]) == {"truth"}
     key = {"arch": "cat5", "measure": "sq_rel", "crop": "eigen", "convention": "capped"}
     job = "cat5/seed{}"
@@ -286,7 +286,7 @@ def test_protocols_by_hand_with_two_ground_truths(sweep: Path, tmp_path: Path) -
     for name, factor in (("filled", 1), ("raw", 4)):
         row = only(frame, **key, pooling="pixels", truth=name)
         assert row["value"] == pytest.approx(factor * expected / -100, rel=1e-9)
-    one = found(sweep, parts=["protocols"]).protocols
+    one = found(sweep, frames=["protocols"]).protocols
     assert set(one["truth"]) == {"truth"}
     depth = frame[(frame["modality"] == "depth") & (frame["arch"] == "cat5")]
     assert len(depth) == 2 * len(one[(one["modality"] == "depth") & (one["arch"] == "cat5")])
@@ -336,17 +336,17 @@ def test_all_frames_have_their_columns(findings: Findings, sweep: Path, tmp_path
 
 
 def test_only_what_is_asked_for_is_computed(sweep: Path, findings: Findings) -> None:
-    some = found(sweep, parts=["strata", "peaks"])
+    some = found(sweep, frames=["strata", "peaks"])
     pd.testing.assert_frame_equal(some.strata, findings.strata)
     assert len(some.peaks) == 2
     assert not len(some.effects)
     assert not len(some.points)
     with pytest.raises(ValueError, match=r"\['stratum'\].*mute_values"):
-        found(sweep, parts=["stratum"])
+        found(sweep, frames=["stratum"])
 
 
 def test_pooling_over_images(sweep: Path) -> None:
-    omega = found(sweep, pooling="images", parts=["effects", "images"])
+    omega = found(sweep, pooling="images", frames=["effects", "images"])
     for source, target in DIRECTIONS:
         key = {"arch": "cat60", "source": source, "target": target}
         rows = omega.images
@@ -370,7 +370,7 @@ def test_collected_one_by_one_or_at_once_nothing_differs(
         plan(grown, [str(job)])
         shutil.copytree(sweep / job, grown / job)
         if "recipe" not in str(job):
-            last = found(grown, parts=["effects"]).effects
+            last = found(grown, frames=["effects"]).effects
     assert len(last) == len(findings.effects)
     again = found(grown)
     for name, columns in COLUMNS.items():
@@ -391,7 +391,7 @@ def test_collected_one_by_one_or_at_once_nothing_differs(
 def test_only_seeds_on_both_sides_are_paired(copy: Path, sweep: Path) -> None:
     shutil.rmtree(copy / "cat60,recipe.muted=[depth]" / "seed1")
     shutil.rmtree(copy / "cat5" / "seed0")
-    findings = found(copy, parts=["effects", "differences", "images"])
+    findings = found(copy, frames=["effects", "differences", "images"])
     key = {"arch": "cat60", "source": "depth", "target": "semantic"}
     gain = only(findings.effects, effect="gain", **key)
     assert gain["seeds"] == 2
@@ -460,7 +460,7 @@ def test_a_foreign_control_is_named_and_left_out(copy: Path) -> None:
     edit(controls / "seed0", cache_hash="another")
     config = {"recipe.epochs": 7, "recipe.muted": ["depth"]}
     edit(controls / "seed1", config=config)
-    findings = found(copy, parts=["effects"])
+    findings = found(copy, frames=["effects"])
     key = {"arch": "cat60", "source": "depth", "effect": "gain"}
     assert only(findings.effects, **key)["seeds"] == 1
     assert "seed0: left out: made from another cache" in findings.problems[0]

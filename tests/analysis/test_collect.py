@@ -175,7 +175,7 @@ def test_an_interval_of_one_seed_is_that_of_the_effects(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "one", architectures=("cat60",), seeds=1, images=24)
     comparison = collect(sweep)
     summary = summarize(comparison)
-    effects = analyse(comparison, summary, parts=["effects"]).effects
+    effects = analyse(comparison, summary, frames=["effects"]).effects
     row = effects[(effects["effect"] == "omega") & (effects["target"] == "depth")].iloc[0]
     ours = value_of(summary.architectures.iloc[1], "omega/semantic->depth")
     assert tuple(ours) == pytest.approx((row["value"], row["low"], row["high"]), rel=1e-9)

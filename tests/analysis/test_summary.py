@@ -5,14 +5,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jrn_lightning.analysis.summary import Column, published, summarize, value_of
+from jrn_lightning.analysis.summary import MeasureColumn, published, summarize, value_of
 from tests.report import fakes
 
 
 def test_columns_print_accuracies_in_percent_and_errors_as_they_are() -> None:
-    iou = Column("semantic", "mean_iou", "mIoU", higher_is_better=True)
-    rel = Column("depth", "sq_rel", "rel(sqr)", higher_is_better=False)
-    rms = Column("depth", "rms", "rms [m]", higher_is_better=False, scale=1.0)
+    iou = MeasureColumn("semantic", "mean_iou", "mIoU", higher_is_better=True)
+    rel = MeasureColumn("depth", "sq_rel", "rel(sqr)", higher_is_better=False)
+    rms = MeasureColumn("depth", "rms", "rms [m]", higher_is_better=False, scale=1.0)
     assert [c.header for c in (iou, rel, rms)] == [
         ("mIoU", "[%] ↑"),
         ("rel(sqr)", "↓"),

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jrn_lightning.influence import Bootstrap, Distribution, Sampled, holm, interval
-from tests.influence.test_summary import ACCURACY
+from tests.influence.test_results import ACCURACY
 
 Array = NDArray[np.float64]
 #: shares of the variance of the mean: of seeds, of scenes, of what is left

@@ -21,7 +21,7 @@ from jrn_lightning.analysis.findings import (
     PERFORMANCE,
     Findings,
 )
-from jrn_lightning.analysis.summary import Column, Summary, improvement, omega, summarize
+from jrn_lightning.analysis.summary import MeasureColumn, Summary, improvement, omega, summarize
 from jrn_lightning.evaluation.evaluator import RUNGS
 from jrn_lightning.records.record import JobRecord, Status
 
@@ -238,7 +238,7 @@ STRATA = {
 
 def _with_third(summary: Summary) -> Summary:
     """A third modality and its four further directions."""
-    column = Column(THIRD, "psnr", "PSNR", True, 1.0)
+    column = MeasureColumn(THIRD, "psnr", "PSNR", True, 1.0)
     table, jobs = summary.architectures.copy(), summary.jobs.copy()
     rng = np.random.default_rng(3)
     pairs = [(THIRD, m) for m in summary.columns] + [(m, THIRD) for m in summary.columns]

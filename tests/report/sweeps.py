@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from jrn_lightning.evaluation import StatisticsTable
-from jrn_lightning.influence import summarize
+from jrn_lightning.influence import compute_results
 from jrn_lightning.keys import JOINT, UNTOUCHED, muted
 from jrn_lightning.modalities import Depth, Modality, Regions, Semantic
 from jrn_lightning.records.record import MAIN, RESULTS, Status, plan, write_json
@@ -56,7 +56,7 @@ def make_job(folder: Path, arch: str, seed: int, quality: float, **changes: Any)
     """Write the folder of a finished job."""
     table = _statistics(quality, torch.Generator().manual_seed(seed + 1))
     table.save(folder / f"{MAIN}.h5")
-    summary = summarize(
+    summary = compute_results(
         table.values,
         {m: modality.measures for m, modality in MODALITIES.items()},
         table.setups,

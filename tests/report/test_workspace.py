@@ -14,7 +14,7 @@ import wandb as client
 from matplotlib.figure import Figure
 
 from jrn_lightning.analysis.collect import collect
-from jrn_lightning.analysis.summary import Column, Summary, omega, summarize
+from jrn_lightning.analysis.summary import MeasureColumn, Summary, omega, summarize
 from jrn_lightning.report import wandb
 from tests.jobs import job
 from tests.report import fakes, wandb_records
@@ -178,7 +178,7 @@ def test_colours_tell_the_computation_and_the_architecture(summary: Summary) -> 
 
 
 def test_any_modalities_are_shown(summary: Summary) -> None:
-    albedo = (Column("albedo", "psnr", "PSNR", True, 1.0),)
+    albedo = (MeasureColumn("albedo", "psnr", "PSNR", True, 1.0),)
     columns = {**summary.columns, "albedo": albedo}
     names = list(columns)
     pairs = [(s, t) for s in names for t in names if s != t]

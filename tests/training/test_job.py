@@ -419,7 +419,7 @@ def test_the_grid_of_the_official_file_has_both_ground_truths(tmp_path: Path) ->
     assert results["modalities"]["semantic"]["truths"] == []
 
     comparison = collect(tmp_path / "runs")
-    frame = analyse(comparison, summarize(comparison), parts=["protocols"]).protocols
+    frame = analyse(comparison, summarize(comparison), frames=["protocols"]).protocols
     rows = frame[(frame["arch"] == "input") & (frame["convention"] == "usual")]
     assert set(rows.loc[rows["modality"] == "semantic", "truth"]) == {"truth"}
     with PredictionCache(tmp_path / "nyu.h5") as cache:

@@ -54,7 +54,7 @@ def analyse(
     *,
     resamples: int = 2_000,
     seed: int = 0,
-    parts: Collection[str] | None = None,
+    frames: Collection[str] | None = None,
 ) -> Findings:
     """All that the records of a sweep say beyond its comparison.
 
@@ -66,14 +66,14 @@ def analyse(
         summary: of it; its protocol and pooling hold for all frames but that of all protocols.
         resamples: R.
         seed: of the bootstrap and of the halves of Figure 8.
-        parts: names of the frames that are wanted (keys of ``findings.COLUMNS``); all by default.
+        frames: names of those that are wanted (keys of ``findings.COLUMNS``); all by default.
 
     Raises:
-        ValueError: an unknown name in ``parts``.
+        ValueError: an unknown name in ``frames``.
     """
-    wanted = set(COLUMNS) if parts is None else set(parts)
+    wanted = set(COLUMNS) if frames is None else set(frames)
     if unknown := sorted(wanted - set(COLUMNS)):
-        raise ValueError(f"parts {unknown}: choose from {', '.join(COLUMNS)}")
+        raise ValueError(f"frames {unknown}: choose from {', '.join(COLUMNS)}")
     if not sweep.finished:
         return Findings(summary, tuple(sweep.problems))
     performances = Performances(sweep, summary.protocol, summary.pooling, resamples, seed)

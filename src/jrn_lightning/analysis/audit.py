@@ -14,13 +14,13 @@ from itertools import combinations
 
 import pandas as pd
 
-from jrn_lightning.analysis.summary import Column, Summary, improvement, omega, value_of
+from jrn_lightning.analysis.summary import MeasureColumn, Summary, improvement, omega, value_of
 from jrn_lightning.keys import UNTOUCHED
 
 #: A of each modality in the paper: mean IoU in percent, -100 · rel(sqr)
 PRIMARY = {
-    "depth": Column("depth", "sq_rel", "rel(sqr)", higher_is_better=False),
-    "semantic": Column("semantic", "mean_iou", "mIoU", higher_is_better=True),
+    "depth": MeasureColumn("depth", "sq_rel", "rel(sqr)", higher_is_better=False),
+    "semantic": MeasureColumn("semantic", "mean_iou", "mIoU", higher_is_better=True),
 }
 DIRECTIONS = (("depth", "semantic"), ("semantic", "depth"))
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from jrn_lightning.errors import RecordError
 from jrn_lightning.evaluation import StatisticsTable
-from jrn_lightning.influence import Summary, summarize
+from jrn_lightning.influence import Results, compute_results
 from jrn_lightning.keys import JOINT, PIXELS, UNTOUCHED, WHOLE
 from jrn_lightning.records.record import MUTED_KEY, RESULTS, JobRecord, Status, planned
 
@@ -108,7 +108,7 @@ class Sweep:
         # As objects: a column may hold numbers for some rows and nothing for others.
         return pd.DataFrame(rows, dtype=object)
 
-    def _over_seeds(self, finished: Sequence[JobRecord], protocol: str, pooling: str) -> Summary:
+    def _over_seeds(self, finished: Sequence[JobRecord], protocol: str, pooling: str) -> Results:
         """Two levels over the networks of an architecture.
 
         One network, too, is resampled as in all other parts of a report, or the same interval
@@ -117,7 +117,7 @@ class Sweep:
         tables = [self.tables[job.folder] for job in finished]
         first = tables[0]
         p = [first.protocols.index(protocol)]
-        return summarize(
+        return compute_results(
             {m: np.stack([t.values[m][:, :, p] for t in tables]) for m in first.values},
             {m: modality.measures for m, modality in first.modalities.items()},
             first.setups,
@@ -140,9 +140,6 @@ class Sweep:
             return {}
         measures = {**_data(self.finished[0]), "improvement": (), "influence": ()}
         return _columns(measures, self.modalities, protocol, pooling, UNTOUCHED)
-
-
-Comparison = Sweep
 
 
 def collect(folder: Path) -> Sweep:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from jrn_lightning.analysis.collect import Sweep
-from jrn_lightning.influence import Estimate
+from jrn_lightning.influence import Estimate as Estimate
 from jrn_lightning.keys import IMAGES, PIXELS, UNTOUCHED, WHOLE
 from jrn_lightning.records.record import Status
 
@@ -29,7 +29,7 @@ _KEPT = ("label", "higher_is_better", "scale", "in_table")  # of a measure in a 
 
 
 @dataclass(frozen=True)
-class Column:
+class MeasureColumn:
     """One measure of one modality, and how it is printed.
 
     Args:
@@ -108,8 +108,8 @@ class Summary:
     architectures: pd.DataFrame
     jobs: pd.DataFrame
     published: pd.DataFrame
-    columns: Mapping[str, tuple[Column, ...]]
-    primary: Mapping[str, Column]
+    columns: Mapping[str, tuple[MeasureColumn, ...]]
+    primary: Mapping[str, MeasureColumn]
     problems: tuple[tuple[str, str, str], ...]
     warnings: tuple[tuple[str, str], ...]
 
@@ -148,7 +148,7 @@ def omega(source: str, target: str) -> str:
     return f"omega/{source}->{target}"
 
 
-def improvement(column: Column) -> str:
+def improvement(column: MeasureColumn) -> str:
     """Name of the column that holds A of the joint setup minus A of the untouched input."""
     return f"improvement/{column.key}"
 
@@ -165,10 +165,11 @@ def published() -> pd.DataFrame:
         return pd.read_csv(file, dtype=str)  # so that 0.070 is not printed as 0.07
 
 
-def columns_of(modality: str, entry: Mapping[str, Any]) -> tuple[Column, ...]:
+def columns_of(modality: str, entry: Mapping[str, Any]) -> tuple[MeasureColumn, ...]:
     """The measures of ``modality`` as its ``entry`` in a job record describes them."""
     return tuple(
-        Column(modality, m["name"], **{k: m[k] for k in _KEPT if k in m}) for m in entry["measures"]
+        MeasureColumn(modality, m["name"], **{k: m[k] for k in _KEPT if k in m})
+        for m in entry["measures"]
     )
 
 

@@ -42,7 +42,7 @@ def influence(
         require_finished(sweep, len(comparison.finished), "measure", what_failed)
         summary = summarize(comparison, protocol=protocol, pooling=pooling)
         status.update("Resampling")
-        findings = analyse(comparison, summary, parts=names)
+        findings = analyse(comparison, summary, frames=names)
     console().print(listing.terminal(findings))
     folder = out or sweep / listing.FOLDER
     listing.write(findings, folder, names)
@@ -90,7 +90,7 @@ def protocols(
         require_finished(sweep, len(comparison.finished), "measure", what_failed)
         first = comparison.tables[comparison.finished[0].folder].protocols[0]
         summary = summarize(comparison, protocol=first, with_published=published)
-        findings = analyse(comparison, summary, parts=["protocols"])
+        findings = analyse(comparison, summary, frames=["protocols"])
     known = list(dict.fromkeys(findings.protocols["arch"]))
     if arch not in known:
         raise RecordError(f"--arch {arch}: {sweep} has none. Choose from: {', '.join(known)}.")

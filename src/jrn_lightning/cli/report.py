@@ -51,7 +51,7 @@ def report(
         summary = summarize(
             comparison, protocol=protocol, pooling=pooling, with_published=published
         )
-        findings = analyse(comparison, summary, parts=None if wandb or html else ANSWER)
+        findings = analyse(comparison, summary, frames=None if wandb or html else ANSWER)
     sentences = answer.answer(findings)
     for part in (answer.terminal(sentences), tables.terminal(summary)):
         terminal.print(part)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from jrn_lightning.errors import ConfigError, JRNError
 from jrn_lightning.evaluation import PIXELS, Evaluator, ImageStatistics, StatisticsTable, enlarged
 from jrn_lightning.evaluation.evaluator import MUTE_VALUES, Network, muted_with
-from jrn_lightning.influence import Summary, summarize
+from jrn_lightning.influence import Results, compute_results
 from jrn_lightning.keys import JOINT, MAIN, WHOLE, Batch, muted, muted_modality
 from jrn_lightning.modalities import Modality
 from jrn_lightning.networks import MuteValue, Zero
@@ -34,13 +34,13 @@ class Influence:
     Args:
         tables: part -> statistics per image, from which all else follows; ``statistics`` is the
             one of the three setups of Figure 4.
-        summary: measures, improvement over the input and ω, with intervals, as rows.
+        results: measures, improvement over the input and ω, with intervals, as rows.
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
 
     tables: Mapping[str, StatisticsTable]
-    summary: Summary
+    results: Results
     resamples: int
     seed: int
 
@@ -52,17 +52,17 @@ class Influence:
     @property
     def measures(self) -> pd.DataFrame:
         """Setup, protocol, pooling, modality, measure, value, low, high: each measure in each."""
-        return pd.DataFrame(self.summary.metrics)
+        return pd.DataFrame(self.results.metrics)
 
     @property
     def improvement(self) -> pd.DataFrame:
         """A(joint) - A(untouched input): protocol, pooling, modality, measure, value, low, high."""
-        return pd.DataFrame(self.summary.improvement)
+        return pd.DataFrame(self.results.improvement)
 
     @property
     def omega(self) -> pd.DataFrame:
         """ω: source, target, protocol, pooling, measure, value, low, high."""
-        return pd.DataFrame(self.summary.influence)
+        return pd.DataFrame(self.results.influence)
 
     @property
     def mute_values(self) -> pd.DataFrame:
@@ -80,7 +80,7 @@ class Influence:
         for value in values:
             chosen = [part.setups.index(muted_with(m, value)) for m in sources]
             joint = main.setups.index(JOINT)
-            summary = summarize(
+            results = compute_results(
                 {
                     m: np.concatenate([main.values[m][:, [joint]], part.values[m][:, chosen]], 1)
                     for m in main.modalities
@@ -93,7 +93,7 @@ class Influence:
                 seed=self.seed,
                 poolings=(PIXELS,),
             )
-            for row in summary.influence:
+            for row in results.influence:
                 setup = muted_with(row["source"], value)
                 statistics = part.of(row["target"], setup, row["protocol"]).sum(0)
                 measure = main.modalities[row["target"]].measure(row["measure"])
@@ -190,7 +190,7 @@ def measure_influence(
     )
     tables = _tables(network, batches, evaluator, scenes, torch.device(device))
     main = tables[MAIN]
-    summary = summarize(
+    results = compute_results(
         main.values,
         _measures(modalities),
         main.setups,
@@ -199,7 +199,7 @@ def measure_influence(
         resamples=resamples,
         seed=seed,
     )
-    return Influence(tables, summary, resamples, seed)
+    return Influence(tables, results, resamples, seed)
 
 
 def _tables(

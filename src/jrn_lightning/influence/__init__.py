@@ -2,17 +2,17 @@
 
 from jrn_lightning.influence.bootstrap import Bootstrap, halves, interval
 from jrn_lightning.influence.distribution import LEVEL, Distribution, Estimate, Sampled, holm
-from jrn_lightning.influence.summary import Summary, summarize
+from jrn_lightning.influence.results import Results, compute_results
 
 __all__ = [
     "LEVEL",
     "Bootstrap",
     "Distribution",
     "Estimate",
+    "Results",
     "Sampled",
-    "Summary",
+    "compute_results",
     "halves",
     "holm",
     "interval",
-    "summarize",
 ]

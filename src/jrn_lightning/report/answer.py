@@ -22,7 +22,7 @@ from jrn_lightning.analysis.findings import (
     Findings,
     significant,
 )
-from jrn_lightning.analysis.summary import Column, short
+from jrn_lightning.analysis.summary import MeasureColumn, short
 from jrn_lightning.influence import LEVEL
 
 NOTE = (
@@ -61,7 +61,7 @@ def terminal(sentences: Sequence[str]) -> RenderableType:
 # -- the sentences -----------------------------------------------------------------------------
 
 
-def _helped(findings: Findings, column: Column) -> str:
+def _helped(findings: Findings, column: MeasureColumn) -> str:
     """Who helps to predict ``column.modality``."""
     clauses = []
     for source, target in _directions(findings):
@@ -76,7 +76,7 @@ def _helped(findings: Findings, column: Column) -> str:
     return _sentence(clauses)
 
 
-def _gain(source: str, rows: pd.DataFrame, column: Column) -> str:
+def _gain(source: str, rows: pd.DataFrame, column: MeasureColumn) -> str:
     where, unit = f"{source} → {column.modality}", _unit(column)
     over = f"over the same network trained without {source}"
     clear, rest = rows[significant(rows)], rows[~significant(rows)]
@@ -100,7 +100,7 @@ def _gain(source: str, rows: pd.DataFrame, column: Column) -> str:
     return f"{where}: {', and '.join(parts)}, {over}"
 
 
-def _omega(findings: Findings, source: str, rows: pd.DataFrame, column: Column) -> str:
+def _omega(findings: Findings, source: str, rows: pd.DataFrame, column: MeasureColumn) -> str:
     """ω of the network that is best at the target, since without a control no gain is known."""
     target = column.modality
     where, unit = f"{source} → {target}", _unit(column)
@@ -258,7 +258,7 @@ def _estimate(row: pd.Series) -> str:
     return text
 
 
-def _unit(column: Column) -> str:
+def _unit(column: MeasureColumn) -> str:
     return f"points of {column.label}" if column.percent else f"in {column.performance_label}"
 
 

@@ -42,7 +42,7 @@ def announce(summary: Summary, sweep: Path, wandb: dict[str, Any] | None) -> Non
     """
     out = console()
     with console(stderr=True).status("Asking the records"):
-        findings = analyse(collect(sweep), summary, parts=ANSWER if wandb is None else None)
+        findings = analyse(collect(sweep), summary, frames=ANSWER if wandb is None else None)
     out.print(answer.terminal(answer.answer(findings)))
     out.print()
     out.print(tables.terminal(summary))

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from jrn_lightning.analysis.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA
-from jrn_lightning.analysis.summary import Column
+from jrn_lightning.analysis.summary import MeasureColumn
 from jrn_lightning.influence import Estimate
 from jrn_lightning.report.style import (
     BROKEN,
@@ -51,7 +51,7 @@ _WIDTH = 6.8  # of a figure, inches
 _DARK, _LIGHT = "#111111", "#FEFEFE"
 
 
-def decomposition(effects: pd.DataFrame, source: str, target: str, column: Column) -> Figure:
+def decomposition(effects: pd.DataFrame, source: str, target: str, column: MeasureColumn) -> Figure:
     """ω of ``source`` on ``target``, split into gain and breakage, a bar per architecture.
 
     On the left the two parts stand beside each other, parts below zero to the left of it, and a
@@ -117,7 +117,7 @@ def _gains(axes: Axes, archs: Sequence[str], values: dict[tuple[str, str], Estim
     axes.set_xlabel("gain alone, same unit")
 
 
-def mute_values(frame: pd.DataFrame, source: str, target: str, column: Column) -> Figure:
+def mute_values(frame: pd.DataFrame, source: str, target: str, column: MeasureColumn) -> Figure:
     """ω of ``source`` on ``target`` with every mute value, side by side per architecture."""
     rows = _direction(frame, source, target)
     archs = list(looks(rows))
@@ -142,7 +142,7 @@ def mute_values(frame: pd.DataFrame, source: str, target: str, column: Column) -
     return figure
 
 
-def strata(frame: pd.DataFrame, source: str, target: str, column: Column) -> Figure:
+def strata(frame: pd.DataFrame, source: str, target: str, column: MeasureColumn) -> Figure:
     """Where ``source`` helps ``target``: effects of the pixels of one kind, a line per kind.
 
     One panel per effect that the frame holds, gain first. Beside each kind stands its share of the
@@ -185,7 +185,7 @@ def ladder(
     frame: pd.DataFrame,
     source: str,
     target: str,
-    column: Column,
+    column: MeasureColumn,
     *,
     untouched: float | None = None,
 ) -> Figure:
@@ -241,7 +241,7 @@ def envelope(
     peaks: pd.DataFrame,
     source: str,
     target: str,
-    column: Column,
+    column: MeasureColumn,
 ) -> Figure:
     """Figure 8: A against ω of many networks, and the upper concave envelope through them.
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jrn_lightning import keys
-from jrn_lightning.analysis.summary import Column, Summary, improvement, omega, value_of
+from jrn_lightning.analysis.summary import MeasureColumn, Summary, improvement, omega, value_of
 from jrn_lightning.influence import Estimate
 from jrn_lightning.report.style import (
     DASHED,
@@ -43,7 +43,7 @@ def influence_vs_performance(
     table: pd.DataFrame,
     source: str,
     target: str,
-    column: Column,
+    column: MeasureColumn,
     *,
     jobs: pd.DataFrame | None = None,
     published: pd.DataFrame | None = None,
@@ -125,14 +125,16 @@ def influence_figures(summary: Summary) -> dict[tuple[str, str], Figure]:
     return {way: influence_figure(summary, *way) for way in summary.directions}
 
 
-def input_performance(table: pd.DataFrame, column: Column) -> float | None:
+def input_performance(table: pd.DataFrame, column: MeasureColumn) -> float | None:
     """A of the untouched input, where it is known."""
     rows = table[table["arch"] == keys.UNTOUCHED]
     value = value_of(rows.iloc[0], column.key) if len(rows) else None
     return column.performance(value.value) if value and value.known else None
 
 
-def _points(table: pd.DataFrame, source: str, target: str, column: Column) -> Iterator[_Point]:
+def _points(
+    table: pd.DataFrame, source: str, target: str, column: MeasureColumn
+) -> Iterator[_Point]:
     for _, row in table.iterrows():
         across, value = value_of(row, omega(source, target)), value_of(row, column.key)
         if row["arch"] == keys.UNTOUCHED or not (across.known and value.known):

@@ -21,7 +21,7 @@ from jrn_lightning.analysis.findings import (
     Findings,
     significant,
 )
-from jrn_lightning.analysis.summary import Column, Summary, short, value_of
+from jrn_lightning.analysis.summary import MeasureColumn, Summary, short, value_of
 from jrn_lightning.influence import LEVEL
 from jrn_lightning.report.files import write_text, writing
 from jrn_lightning.report.table import BEST, FAINT, GROUP, NOTHING, PUBLISHED, Cell, Row, Table
@@ -101,7 +101,7 @@ def protocol_tables(findings: Findings, arch: str, *, brief: bool = False) -> It
         printed = published_input(findings.summary, shown) if arch == keys.UNTOUCHED else {}
         best = {m: (values[m] - value).abs().idxmin() for m, value in printed.items()}
 
-        def cell(column: Column, row: pd.Series, best: Mapping[str, Any] = best) -> Cell:
+        def cell(column: MeasureColumn, row: pd.Series, best: Mapping[str, Any] = best) -> Cell:
             near = {None: "", row.name: BEST}.get(best.get(column.measure), FAINT)
             return Cell(_number(column, row[column.measure]), near)
 
@@ -123,7 +123,7 @@ def protocol_tables(findings: Findings, arch: str, *, brief: bool = False) -> It
         yield Table(f"{modality}, {arch}", [*where[1:], *heads], found, len(where) - 1, notes)
 
 
-def published_input(summary: Summary, columns: Sequence[Column]) -> dict[str, float]:
+def published_input(summary: Summary, columns: Sequence[MeasureColumn]) -> dict[str, float]:
     """Measure -> what the paper prints for the untouched input; empty where it does not apply."""
     rows = summary.published[summary.published["arch"] == keys.UNTOUCHED]
     if not len(rows):
@@ -136,7 +136,10 @@ def published_input(summary: Summary, columns: Sequence[Column]) -> dict[str, fl
 
 
 def _nearest(
-    values: pd.DataFrame, columns: Sequence[Column], printed: dict[str, float], best: dict[str, Any]
+    values: pd.DataFrame,
+    columns: Sequence[MeasureColumn],
+    printed: dict[str, float],
+    best: dict[str, Any],
 ) -> str:
     """In words: which protocol comes closest over all measures, by the mean relative distance."""
     names = [c.measure for c in columns if c.measure in best]
@@ -158,7 +161,7 @@ def _broken(label: str) -> list[str]:
     return ["", label]
 
 
-def _number(column: Column, value: float) -> str:
+def _number(column: MeasureColumn, value: float) -> str:
     return NOTHING if math.isnan(value) else column.text(value, 4)
 
 

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from jrn_lightning import keys
 from jrn_lightning.analysis.findings import GAIN, OMEGA, PERFORMANCE, Findings
-from jrn_lightning.analysis.summary import Column
+from jrn_lightning.analysis.summary import MeasureColumn
 from jrn_lightning.files import replacing
 from jrn_lightning.report import effects as draw
 from jrn_lightning.report import listing, tables
@@ -176,7 +176,7 @@ class _Chapter:
     command: str
     frame: str = ""
     alt: str = ""
-    draw: Callable[[Findings, pd.DataFrame, str, str, Column], Figure] | None = None
+    draw: Callable[[Findings, pd.DataFrame, str, str, MeasureColumn], Figure] | None = None
     tables: Callable[[Findings], Iterator[Table]] = lambda _: iter(())
 
 

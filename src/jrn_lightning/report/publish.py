@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jrn_lightning import keys
-from jrn_lightning.analysis.collect import Comparison
+from jrn_lightning.analysis.collect import Sweep
 from jrn_lightning.analysis.findings import Findings
 from jrn_lightning.report.examples import gallery
 from jrn_lightning.report.files import write_text, writing
@@ -19,7 +19,7 @@ _ARCHS = 6  # whose maps are shown
 
 
 def write_page(
-    comparison: Comparison,
+    comparison: Sweep,
     findings: Findings,
     folder: Path,
     *,
@@ -62,7 +62,7 @@ def write_page(
     return folder / NAME
 
 
-def provenance(comparison: Comparison, findings: Findings) -> list[tuple[str, str]]:
+def provenance(comparison: Sweep, findings: Findings) -> list[tuple[str, str]]:
     """Where the numbers come from: label and text, as the finished jobs recorded it."""
     records = [job.data or {} for job in comparison.finished]
 

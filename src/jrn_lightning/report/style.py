@@ -24,7 +24,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from jrn_lightning import keys
-from jrn_lightning.analysis.summary import Column
+from jrn_lightning.analysis.summary import MeasureColumn
 from jrn_lightning.influence import Estimate
 
 INK = "#333333"
@@ -203,7 +203,7 @@ def title(figure: Figure, text: str) -> None:
     figure.suptitle(text, fontsize="medium", fontweight="bold", color=INK)
 
 
-def unit(column: Column) -> str:
+def unit(column: MeasureColumn) -> str:
     """The unit of differences of A, for an axis."""
     return f"points of {column.label}" if column.percent else f"A = {column.performance_label}"
 

@@ -10,7 +10,14 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from jrn_lightning import keys
-from jrn_lightning.analysis.summary import Column, Summary, improvement, omega, short, value_of
+from jrn_lightning.analysis.summary import (
+    MeasureColumn,
+    Summary,
+    improvement,
+    omega,
+    short,
+    value_of,
+)
 from jrn_lightning.influence import Estimate
 from jrn_lightning.report.table import BEST, GROUP, INPUT, NOTHING, PUBLISHED, Cell, Row, Table
 
@@ -107,7 +114,7 @@ def notes(summary: Summary) -> list[str]:
 
 
 def comparison(
-    summary: Summary, show: Callable[[Column], bool], *, brief: bool = False
+    summary: Summary, show: Callable[[MeasureColumn], bool], *, brief: bool = False
 ) -> list[Table]:
     """A table of measures for each modality, then one of improvement and influence.
 
@@ -126,12 +133,12 @@ def comparison(
 
 
 def measures(
-    summary: Summary, modality: str, columns: Sequence[Column], brief: bool = False
+    summary: Summary, modality: str, columns: Sequence[MeasureColumn], brief: bool = False
 ) -> Table:
     """Some measures of one modality; the best value of each is marked."""
     best = {column.key: _best(summary.architectures, column) for column in columns}
 
-    def cell(row: pd.Series, column: Column) -> str | Cell:
+    def cell(row: pd.Series, column: MeasureColumn) -> str | Cell:
         if isinstance(printed := row.get(column.key), str):  # by the paper, with its digits
             return str(Decimal(printed).scaleb(2)) if column.percent else printed
         value = Estimate(*(column.printed(number) for number in value_of(row, column.key)))
@@ -199,7 +206,7 @@ def _rows(
     return [*rows, *([Row(["published"], GROUP)] if published else []), *published]
 
 
-def _best(table: pd.DataFrame, column: Column) -> float:
+def _best(table: pd.DataFrame, column: MeasureColumn) -> float:
     """The best value, the untouched input included; NaN where nothing is known."""
     if column.key not in table:
         return float("nan")

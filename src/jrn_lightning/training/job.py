@@ -31,7 +31,7 @@ from jrn_lightning.cache.datamodule import CacheDataModule
 from jrn_lightning.errors import CheckpointError, ConfigError, JRNError, RecordError
 from jrn_lightning.evaluation import POOLINGS, Evaluator, StatisticsTable, fitting
 from jrn_lightning.evaluation.evaluator import Part
-from jrn_lightning.influence import summarize
+from jrn_lightning.influence import compute_results
 from jrn_lightning.keys import MAIN, TEST
 from jrn_lightning.modalities import Modality, import_plugins
 from jrn_lightning.networks import (
@@ -482,7 +482,7 @@ class _Job:
 
     def _summarize(self, task: JointRefinement, table: StatisticsTable) -> None:
         start = time.perf_counter()
-        summary = summarize(
+        summary = compute_results(
             table.values,
             {m: modality.measures for m, modality in task.modalities.items()},
             table.setups,

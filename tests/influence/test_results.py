@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jrn_lightning.influence import Summary, summarize
+from jrn_lightning.influence import Results, compute_results
 from jrn_lightning.modalities import Measure
 
 Array = NDArray[np.float64]
@@ -63,11 +63,11 @@ def by_hand(array: Array, measure: str, setup: str, protocol: str, pooling: str)
 
 
 @pytest.fixture(scope="module")
-def summary() -> Summary:
-    return summarize(statistics(), MEASURES, SETUPS, PROTOCOLS, SCENES, resamples=300)
+def summary() -> Results:
+    return compute_results(statistics(), MEASURES, SETUPS, PROTOCOLS, SCENES, resamples=300)
 
 
-def test_every_row_is_there_once(summary: Summary) -> None:
+def test_every_row_is_there_once(summary: Results) -> None:
     def distinct(rows: list[dict[str, Any]]) -> int:
         names = [tuple(v for v in r.values() if isinstance(v, str)) for r in rows]
         assert len(names) == len(set(names))
@@ -84,7 +84,7 @@ def test_every_row_is_there_once(summary: Summary) -> None:
 
 @pytest.mark.parametrize("pooling", ["pixels", "images"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_values_by_hand(summary: Summary, protocol: str, pooling: str) -> None:
+def test_values_by_hand(summary: Results, protocol: str, pooling: str) -> None:
     arrays = statistics()
     place = {"protocol": protocol, "pooling": pooling}
     for target, source in (("x", "y"), ("y", "x")):
@@ -108,7 +108,7 @@ def test_influence_is_positive_where_the_source_helps(better: float, sign: int) 
     array = np.ones((N, len(SETUPS), 1, 2))
     array[:, :, 0, 1] = 0.5
     array[:, SETUPS.index("joint"), 0, 1] = better
-    found = summarize(
+    found = compute_results(
         {"x": array, "y": array}, MEASURES, SETUPS, ["full"], SCENES, resamples=20
     ).influence
     accuracy = pick(found, source="y", target="x", pooling="pixels")
@@ -137,7 +137,7 @@ def naive(array: Array, measure: str, resamples: int) -> Array:
 
 def test_intervals_of_one_network_are_those_of_a_naive_loop() -> None:
     arrays = statistics(1)
-    found = summarize(arrays, MEASURES, SETUPS, PROTOCOLS, SCENES, resamples=6000)
+    found = compute_results(arrays, MEASURES, SETUPS, PROTOCOLS, SCENES, resamples=6000)
     row = pick(
         found.influence, source="x", target="y", protocol="crop", pooling="pixels", measure="error"
     )
@@ -150,9 +150,9 @@ def test_intervals_of_one_network_are_those_of_a_naive_loop() -> None:
 
 def test_values_are_means_over_seeds() -> None:
     arrays = statistics(2, seeds=3)
-    together = summarize(arrays, MEASURES, SETUPS, PROTOCOLS, SCENES, resamples=10)
+    together = compute_results(arrays, MEASURES, SETUPS, PROTOCOLS, SCENES, resamples=10)
     each = [
-        summarize(
+        compute_results(
             {m: v[k] for m, v in arrays.items()}, MEASURES, SETUPS, PROTOCOLS, SCENES, resamples=10
         )
         for k in range(3)
@@ -163,10 +163,10 @@ def test_values_are_means_over_seeds() -> None:
             assert row["value"] == pytest.approx(np.mean(values), rel=1e-12)
 
 
-def test_the_same_seed_gives_the_same_intervals(summary: Summary) -> None:
+def test_the_same_seed_gives_the_same_intervals(summary: Results) -> None:
     arguments = (statistics(), MEASURES, SETUPS, PROTOCOLS, SCENES)
-    assert summarize(*arguments, resamples=300) == summary
-    other = summarize(*arguments, resamples=300, seed=7)
+    assert compute_results(*arguments, resamples=300) == summary
+    other = compute_results(*arguments, resamples=300, seed=7)
     assert other != summary
     assert [r["value"] for r in other.metrics] == [r["value"] for r in summary.metrics]
 
@@ -174,7 +174,7 @@ def test_the_same_seed_gives_the_same_intervals(summary: Summary) -> None:
 def test_an_image_without_ground_truth_counts_for_nothing() -> None:
     arrays = {m: v.copy() for m, v in statistics().items()}
     arrays["x"][4] = 0
-    found = summarize(arrays, MEASURES, SETUPS, PROTOCOLS, SCENES, resamples=100)
+    found = compute_results(arrays, MEASURES, SETUPS, PROTOCOLS, SCENES, resamples=100)
     rest = [i for i in range(N) if i != 4]
     for pooling in ("pixels", "images"):
         row = pick(found.metrics, setup="joint", protocol="full", pooling=pooling, modality="x")
@@ -185,7 +185,7 @@ def test_an_image_without_ground_truth_counts_for_nothing() -> None:
 
 def test_setups_that_were_not_run_have_no_rows() -> None:
     arrays = statistics()
-    without = summarize(
+    without = compute_results(
         {m: v[:, 1:3] for m, v in arrays.items()},
         MEASURES,
         SETUPS[1:3],
@@ -196,7 +196,7 @@ def test_setups_that_were_not_run_have_no_rows() -> None:
     )
     assert not without.improvement
     assert {(r["source"], r["target"]) for r in without.influence} == {("x", "y")}
-    only_input = summarize(
+    only_input = compute_results(
         {m: v[:, :1] for m, v in arrays.items()}, MEASURES, SETUPS[:1], PROTOCOLS, SCENES,
         resamples=10,
     )  # fmt: skip
@@ -208,7 +208,7 @@ def test_three_modalities_have_six_directions() -> None:
     setups = ("joint", "muted_x", "muted_y", "muted_z")
     rng = np.random.default_rng(0)
     arrays = {m: rng.uniform(1, 2, (N, 4, 1, 2)) for m in "xyz"}
-    found = summarize(
+    found = compute_results(
         arrays, dict.fromkeys("xyz", (ACCURACY,)), setups, ["full"], SCENES,
         resamples=10, poolings=["pixels"],
     )  # fmt: skip

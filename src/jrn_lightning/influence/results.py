@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Results:
     """Rows of plain values, ready for JSON or a data frame.
 
     Args:
@@ -31,7 +31,7 @@ class Summary:
     influence: list[dict[str, Any]]
 
 
-def summarize(
+def compute_results(
     statistics: Mapping[str, Array],
     measures: Mapping[str, Sequence[Measure]],
     setups: Sequence[str],
@@ -41,7 +41,7 @@ def summarize(
     resamples: int = 10_000,
     seed: int = 0,
     poolings: Sequence[str] = POOLINGS,
-) -> Summary:
+) -> Results:
     """All measures of a test pass, with paired bootstrap intervals clustered by scene.
 
     ω(Y → X') = A_X(f(X, Y)) - A_X(f(X)) (equations 2 and 3): the performance with all inputs less
@@ -62,7 +62,7 @@ def summarize(
         poolings: ``pixels`` and/or ``images``.
     """
     draw = Bootstrap.draw(clusters, resamples, seed)
-    rows = Summary([], [], [])
+    rows = Results([], [], [])
     index = {name: s for s, name in enumerate(setups)}
     for target, array in statistics.items():
         seeds = array if array.ndim == 5 else array[None]
