@@ -160,16 +160,18 @@ def _table(
         error[:, list(setups).index(UNTOUCHED)] = 1
     error = difficulty * np.abs(error)
     n = np.round(3e5 * np.broadcast_to(share, (images, len(setups), len(protocols))))
+    values = {}
+    for m, modality in MODALITIES.items():
+        kept = n[..., [p not in modality.stratum_measures for p in protocols]]
+        of_classes = isinstance(modality, Semantic)
+        values[m] = _counts(modality.channels, kept, error) if of_classes else _sums(kept, error)
     return StatisticsTable(
         tuple(f"{i:04d}" for i in range(images)),
         tuple(f"scene{i // 3}" for i in range(images)),
         tuple(setups),
         tuple(protocols),
         MODALITIES,
-        {
-            m: _confusion(modality, n, error) if isinstance(modality, Semantic) else _sums(n, error)
-            for m, modality in MODALITIES.items()
-        },
+        values,
     )
 
 
@@ -192,12 +194,10 @@ def _sums(n: np.ndarray, error: np.ndarray) -> np.ndarray:
     return np.stack([n, *(n * error * x for x in factors), *accuracies], -1)
 
 
-def _confusion(modality: Semantic, n: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """``(N, S, P, K K)``: a share of each class is right, the rest spread over the others."""
-    k = modality.channels
-    right = 1 / (1 + 0.35 * error)
-    spread = ((1 - right) / (k - 1))[..., None, None] * (1 - np.eye(k))
-    rows = right[..., None, None] * np.eye(k) + spread
-    frequency = np.arange(1, k + 1) / np.arange(1, k + 1).sum()
-    confusion = n[..., None, None] * frequency[:, None] * rows
-    return np.asarray(np.round(confusion).reshape(*n.shape, k * k))
+def _counts(k: int, n: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """``(N, S, P, 3 K)``: a share of each class is right, the rest spread over the others."""
+    true = n[..., None] * np.arange(1, k + 1) / np.arange(1, k + 1).sum()
+    hits = true / (1 + 0.35 * error[..., None])
+    wrong = true - hits
+    predicted = hits + (wrong.sum(-1, keepdims=True) - wrong) / (k - 1)
+    return np.round(np.concatenate([hits, predicted, true], -1))

@@ -31,9 +31,8 @@ def rows(options: Options) -> list[Row]:
     def all_measures(clusters: list[str]) -> None:
         draw = Bootstrap.draw(clusters, resamples, seed=0)
         for m, x in one.items():
-            sums = draw.sums(x)
-            for measure in measures[m]:
-                interval(measure(sums))
+            for samples in draw.measures(x, measures[m]):
+                interval(samples)
 
     times = interleave(
         {

@@ -273,7 +273,11 @@ def test_batches_that_do_not_fit_are_told(
     [
         (lambda inputs: {"depth": inputs["depth"]}, "gives depth and no 'semantic'"),
         (lambda inputs: {**inputs, "depth": inputs["semantic"]}, r"depth of shape.*\(1, 1, h, w\)"),
-        (lambda inputs: {m: x * torch.nan for m, x in inputs.items()}, "not finite"),
+        (lambda inputs: {**inputs, "depth": inputs["depth"] / 0}, "for depth are not finite"),
+        (
+            lambda inputs: {**inputs, "semantic": inputs["semantic"] * torch.nan},
+            "for semantic are not finite",
+        ),
     ],
 )
 def test_networks_that_do_not_fit_are_told(

@@ -16,13 +16,14 @@ Array = NDArray[np.float64]
 
 SCENES = tuple("ccabbbbedd")  # clusters of 2, 1, 4, 1 and 2 images, not in order
 N = len(SCENES)
-MEAN_IOU = Semantic("s", ["x", "y", "z"]).measure("mean_iou")
+MEAN_IOU, ACCURACY = Semantic("s", ["x", "y", "z"]).measures[:2]
 RMS = Depth("d").measure("rms")
 
 
-def confusions(n: int = N, seed: int = 0) -> Array:
-    """``(n, 2 setups, 9)``, one image without ground truth."""
-    statistics = np.random.default_rng(seed).integers(0, 50, (n, 2, 9)).astype(float)
+def counts(n: int = N, seed: int = 0) -> Array:
+    """Hits, predicted, true ``(n, 2 setups, 9)``, one image without ground truth."""
+    hits, *wrong = np.random.default_rng(seed).integers(0, 50, (3, n, 2, 3)).astype(float)
+    statistics = np.concatenate([hits, *(hits + w for w in wrong)], -1)
     statistics[3] = 0
     return statistics
 
@@ -70,7 +71,7 @@ def test_draws_are_uniform_and_follow_the_seed() -> None:
 @pytest.mark.parametrize(
     ("measure", "statistics"),
     [
-        (MEAN_IOU, confusions()),
+        (MEAN_IOU, counts()),
         (RMS, np.random.default_rng(2).uniform(1, 9, (N, 2, 10))),
     ],
     ids=["mean_iou", "rms"],
@@ -89,8 +90,28 @@ def test_scenes_are_resampled_whole(measure: Callable[[Array], Array], statistic
         np.testing.assert_allclose(images[r], expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("over_images", [False, True])
+def test_in_blocks_or_at_once_nothing_differs(
+    monkeypatch: pytest.MonkeyPatch, over_images: bool
+) -> None:
+    statistics, functions = counts(), [MEAN_IOU, ACCURACY]
+    whole = Bootstrap.draw(SCENES, 40, seed=0)
+    expected = whole.measures(statistics, functions, over_images)
+    monkeypatch.setattr("jrn_lightning.influence.bootstrap._BLOCK", 70)
+    blocks = Bootstrap.draw(SCENES, 40, seed=0)
+    assert (blocks.counts == whole.counts).all()
+    # As NumPy draws all at once.
+    g = len(set(SCENES))
+    drawn = np.random.default_rng(0).multinomial(g, np.full(g, 1 / g), size=40)
+    assert (blocks.counts == drawn).all()
+    for found, value in zip(
+        blocks.measures(statistics, functions, over_images), expected, strict=True
+    ):
+        np.testing.assert_allclose(found, value, rtol=1e-12)
+
+
 def test_the_order_of_the_images_does_not_matter() -> None:
-    statistics = confusions()
+    statistics = counts()
     order = np.random.default_rng(1).permutation(N)
     found = measured(statistics, MEAN_IOU, Bootstrap.draw(SCENES, 30, seed=0))
     shuffled = Bootstrap.draw([SCENES[i] for i in order], 30, seed=0)

@@ -282,13 +282,24 @@ def test_distances_and_edges_by_hand() -> None:
     target[0, :, 8:] = 3.0  # an occlusion
     target[0, :, 15:] = torch.linspace(4.0, 4.3, 5)  # 3 m to 4 m, then a slope
     target[0, 5:7, 3:5] = 0.0
-    near, middle, far, edge, inside = depth.stratify(target)[:, 0].numpy()
+    distances, edges = depth.stratify(target).items()
+    assert (*distances[0], *edges[0]) == depth.strata
     for y, x in np.ndindex(12, 20):
         d = float(target[0, y, x])
-        assert (near[y, x], middle[y, x], far[y, x]) == (0 < d < 2, 2 <= d < 4, d >= 4)
+        assert distances[1][0, y, x] == (3 if d == 0 else 0 if d < 2 else 1 if d < 4 else 2)
         # Missing pixels are no edges; a window of one pixel to each side sees the neighbour.
-        assert edge[y, x] == (d > 0 and x in (7, 8, 14, 15))
-        assert inside[y, x] == (d > 0 and not edge[y, x])
+        assert edges[1][0, y, x] == (2 if d == 0 else x not in (7, 8, 14, 15))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_an_output_that_is_not_finite_leaves_sums_that_are_not(value: float) -> None:
+    truth = torch.rand(2, 6, 7) + 1
+    truth[1, 3, 4] = 0  # where nothing is counted
+    outputs = torch.rand(3, 2, 1, 6, 7)
+    outputs[2, 1, 0, 3, 4] = value
+    found = DEPTH.statistics(outputs, truth, regions(["full"], (6, 7)))
+    broken = ~found.isfinite().all(-1)[..., 0]
+    assert broken.nonzero().tolist() == [[2, 1]]
 
 
 def test_conventions_clip_the_prediction_and_cap_the_truth() -> None:

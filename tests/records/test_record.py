@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from jrn_lightning.errors import JRNError, RecordError
@@ -105,10 +107,11 @@ def test_another_configuration_is_refused_and_the_difference_named(tmp_path: Pat
         known.expect("other", {"recipe.epochs": 12})
 
 
-def test_a_record_is_replaced_whole_and_nan_is_null(tmp_path: Path) -> None:
+def test_a_record_is_replaced_whole_and_what_is_not_finite_is_null(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    write_json(path, {"value": float("nan"), "nested": [{"x": float("nan")}]})
-    assert json.loads(path.read_text()) == {"value": None, "nested": [{"x": None}]}
+    # A perfect prediction's PSNR is infinite.
+    write_json(path, {"value": math.nan, "nested": [{"x": math.inf}, np.float64(-math.inf)]})
+    assert json.loads(path.read_text()) == {"value": None, "nested": [{"x": None}, None]}
     with pytest.raises(TypeError):
         write_json(path, {"value": object()})
     assert json.loads(path.read_text())["value"] is None

@@ -78,7 +78,7 @@ def test_a_job_leaves_a_whole_record(finished: Path) -> None:
     assert pairs == {("depth", "semantic"), ("semantic", "depth")}
     table = known.statistics()
     assert table.values["depth"].shape == (6, 4, 1, 10)
-    assert table.values["semantic"].shape == (6, 4, 1, 25)
+    assert table.values["semantic"].shape == (6, 4, 1, 15)
     for row in data["metrics"]:
         assert row["low"] <= row["value"] <= row["high"]
 
@@ -508,8 +508,8 @@ def test_a_folder_is_for_one_job_at_a_time(finished: Path, small_cache: Path) ->
     job(small_cache, finished, "arch=cat5", EPOCHS)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "removed"])
-def test_a_damaged_record_is_measured_again_and_not_trained_again(
+@pytest.mark.parametrize("damage", ["truncated", "removed", "of version 1"])
+def test_a_damaged_or_old_record_is_measured_again_and_not_trained_again(
     small_cache: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder, given = tmp_path / "cat5" / "seed0", ("arch=cat5", "recipe.epochs=1")
@@ -518,6 +518,9 @@ def test_a_damaged_record_is_measured_again_and_not_trained_again(
     whole, written = StatisticsTable.load(statistics), checkpoint.stat().st_mtime_ns
     if damage == "truncated":
         statistics.write_bytes(statistics.read_bytes()[:999])
+    elif damage == "of version 1":
+        with h5py.File(statistics, "r+") as file:
+            file.attrs["version"] = 1
     else:
         statistics.unlink()
     results = job(small_cache, folder, *given)

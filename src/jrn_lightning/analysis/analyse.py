@@ -36,7 +36,7 @@ from jrn_lightning.evaluation.evaluator import (
     muted_with,
     rung,
 )
-from jrn_lightning.influence import Sampled, halves, holm
+from jrn_lightning.influence import Estimate, Sampled, halves, holm
 from jrn_lightning.influence.bootstrap import Array
 from jrn_lightning.keys import JOINT, MAIN, POOLINGS, UNTOUCHED, WHOLE, muted
 from jrn_lightning.modalities import Measure
@@ -218,17 +218,20 @@ class _Analysis:
         for arch, jobs, a in self.a.each(STRATA):
             table = self.a.table(jobs[0], STRATA)
             assert table is not None
-            kinds, shares = self._kinds(table.protocols), self._shares(jobs[0], table)
+            kinds = self._kinds(table.protocols)
+            shares = self._shares(jobs[0], table, kinds)
             for source, target in self.directions:
+                own = list(self.modalities[target].stratum_measures)
+                others = [p for p, (_, name) in enumerate(kinds) if name not in own]
                 effects = self._omega_and_gain(jobs, a, source, target, STRATA)
-                whole = self._strata_of_whole_frames(jobs, source, target)
-                for effect, (known, quantity) in effects.items():
-                    estimates = quantity.over_seeds(self.seed + 1).estimates()
+                whole = self._strata_of_whole_frames(jobs, source, target) if own else {}
+                for effect, found in effects.items():
+                    rated = dict(zip(others, self._rated(*found), strict=True))
+                    if own:
+                        named = dict(zip(own, self._rated(*whole[effect]), strict=True))
+                        rated |= {p: named[n] for p, (_, n) in enumerate(kinds) if n in own}
                     for p, (of, name) in enumerate(kinds):
-                        networks, estimate = known, estimates[p]
-                        if of == target and name in whole:
-                            networks, of_frame = whole[name][effect]
-                            estimate = of_frame.over_seeds(self.seed + 1).estimate()
+                        networks, estimate = rated[p]
                         yield {
                             **_identity(arch, networks),
                             "effect": effect,
@@ -240,16 +243,26 @@ class _Analysis:
                             **estimate._asdict(),
                         }
 
+    def _rated(
+        self, networks: Sequence[JobRecord], quantity: Sampled
+    ) -> list[tuple[Sequence[JobRecord], Estimate]]:
+        """The networks and the estimate of each of the quantities ``(P,)``."""
+        return [(networks, e) for e in quantity.over_seeds(self.seed + 1).estimates()]
+
     def _strata_of_whole_frames(
         self, jobs: Sequence[JobRecord], source: str, target: str
-    ) -> dict[str, dict[str, _Effect]]:
-        """Strata of the target's own truth that have a measure of the whole frame, as a class."""
-        found, setups = {}, (JOINT, muted(source))
-        for name, measure_name in self.modalities[target].stratum_measures.items():
-            measure = self.modalities[target].measure(measure_name)
-            _, a = self.a.of(jobs, MAIN, lambda m, s: m == target and s in setups, measure)
-            found[name] = self._omega_and_gain(jobs, a, source, target, MAIN, measure)
-        return found
+    ) -> dict[str, _Effect]:
+        """In the strata of the target's own truth that have a measure of the whole frame."""
+        modality, setups = self.modalities[target], (JOINT, muted(source))
+        measures = [modality.measure(name) for name in modality.stratum_measures.values()]
+
+        def performances(statistics: Array) -> Array:
+            """``(..., D)`` -> ``(..., strata)``."""
+            return np.stack([m.performance(m(statistics)) for m in measures], -1)
+
+        every = Measure("", "", performances, higher_is_better=True, scale=1.0)
+        _, a = self.a.of(jobs, MAIN, lambda m, s: m == target and s in setups, every)
+        return self._omega_and_gain(jobs, a, source, target, MAIN, every)
 
     def _omega_and_gain(
         self,
@@ -276,15 +289,22 @@ class _Analysis:
         of = {name: m for m, name in reversed(kinds)}  # a record of other strata than today's
         return [(of.get(name, ""), name) for name in names]
 
-    def _shares(self, job: JobRecord, table: StatisticsTable) -> dict[str, Array]:
-        """Modality -> share of its pixels in each stratum ``(P,)``; NaN without the whole frame."""
+    def _shares(
+        self, job: JobRecord, table: StatisticsTable, kinds: Sequence[tuple[str, str]]
+    ) -> dict[str, list[float]]:
+        """Modality -> share of its pixels in each stratum; NaN without the whole frame."""
         main, shares = self.a.main(job), {}
         for m, modality in self.modalities.items():
-            counts = modality.pixels(table.values[m][:, table.setups.index(JOINT)]).sum(0)
-            whole = np.nan
-            if WHOLE in main.protocols:
-                whole = float(modality.pixels(main.of(m, JOINT, WHOLE)).sum())
-            shares[m] = np.asarray(counts / whole)
+            if WHOLE not in main.protocols:
+                shares[m] = [np.nan] * len(kinds)
+                continue
+            whole = main.of(m, JOINT, WHOLE).sum(0)
+            others = iter(modality.pixels(table.values[m][:, table.setups.index(JOINT)].sum(0)))
+            counts = [
+                modality.pixels(whole, name) if name in modality.stratum_measures else next(others)
+                for _, name in kinds
+            ]
+            shares[m] = [float(n / modality.pixels(whole)) for n in counts]
         return shares
 
     def images(self) -> Iterator[Row]:

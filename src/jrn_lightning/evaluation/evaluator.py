@@ -158,17 +158,24 @@ class Evaluator:
         crops = self.regions(self.protocols, size, batch["valid"].device)
 
         def measured(outputs: Mapping[str, Tensor]) -> Rows:
-            return self._statistics({m: x[None] for m, x in outputs.items()}, targets, crops)
+            return {
+                m: _measured(modality, outputs[m][None], targets[m], crops)
+                for m, modality in self.modalities.items()
+            }
 
-        result = {}
-        for part in self.parts(size):
+        parts = self.parts(size)
+        strata = self._strata(targets) if any(part.name == STRATA for part in parts) else {}
+        # Together: what both are sums of takes longer than the sums.
+        both = {
+            m: _measured(modality, main[m], targets[m], crops + strata[m] if strata else crops)
+            for m, modality in self.modalities.items()
+        }
+        result, count = {}, len(self.protocols)
+        for part in parts:
             if part.name == MAIN:
-                result[part.name] = self._statistics(main, targets, crops)
+                result[part.name] = {m: x[:, :, :count] for m, x in both.items()}
             elif part.name == STRATA:
-                masks = [m.stratify(targets[name]) for name, m in self.modalities.items()]
-                result[part.name] = self._statistics(
-                    main, targets, Regions.masked(torch.cat(masks))
-                )
+                result[part.name] = {m: x[:, :, count:] for m, x in both.items()}
             elif part.name == MUTE_VALUES:
                 rows = [
                     _mean([measured(self._without(network, batch, m, v)) for v in values])
@@ -257,6 +264,23 @@ class Evaluator:
         names = [name for m in self.modalities for name in self.truths.get(m, ())[1:]]
         return list(dict.fromkeys(names))
 
+    def _strata(self, targets: Mapping[str, Tensor]) -> dict[str, Regions]:
+        """The strata that each modality is measured in."""
+        partitions = [
+            (names, codes)
+            for m, modality in self.modalities.items()
+            for names, codes in modality.stratify(targets[m]).items()
+        ]
+        result = {}
+        for m, modality in self.modalities.items():
+            chosen = [
+                (len(names), codes)
+                for names, codes in partitions
+                if names[0] not in modality.stratum_measures
+            ]
+            result[m] = Regions.partitioned(chosen)
+        return result
+
     def _grid(self, maps: Mapping[str, Tensor], batch: Batch) -> Rows:
         size, result = _size(batch), {}
         for m, modality in self.modalities.items():
@@ -286,14 +310,6 @@ class Evaluator:
             for c in self._conventions
         ]
         return torch.cat(rows, 2)
-
-    def _statistics(
-        self, maps: Mapping[str, Tensor], targets: Mapping[str, Tensor], regions: Regions
-    ) -> Rows:
-        return {
-            m: _measured(modality, maps[m], targets[m], regions)
-            for m, modality in self.modalities.items()
-        }
 
     def regions(self, names: Sequence[str], size: tuple[int, int], device: torch.device) -> Regions:
         """The crops ``names`` of frames of ``size`` (H, W) on ``device``, made once."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.keys import IMAGES, PIXELS, POOLINGS, WHOLE
-from jrn_lightning.modalities.base import Regions
+from jrn_lightning.modalities import Regions
 
 __all__ = [
     "IMAGES",

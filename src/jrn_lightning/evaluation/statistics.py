@@ -13,7 +13,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -24,7 +23,8 @@ from jrn_lightning.files import replacing
 from jrn_lightning.modalities import Array, Measure, Modality
 
 FORMAT = "jrn-statistics"
-VERSION = 1
+VERSION = 2
+_CHUNK = 1 << 20  # bytes: a damaged chunk costs all that it holds
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class StatisticsTable:
         ids: N frame ids.
         scenes: N scene names, the clusters of the bootstrap.
         setups: S names: ``input`` for the untouched input, then the inference setups.
-        protocols: P names.
+        protocols: P names, of crops or of strata.
         modalities: name -> modality.
-        values: modality -> ``(N, S, P, D)`` float64.
+        values: modality -> ``(N, S, P, D)`` float64, P as :meth:`protocols_of` has it.
     """
 
     ids: tuple[str, ...]
@@ -47,9 +47,17 @@ class StatisticsTable:
     modalities: Mapping[str, Modality]
     values: Mapping[str, Array]
 
+    def protocols_of(self, modality: str) -> tuple[str, ...]:
+        """The protocols of a modality: without strata that it measures over all pixels.
+
+        K classes in K strata of their own would be K² numbers an image, of which few are not zero.
+        """
+        others = self.modalities[modality].stratum_measures
+        return tuple(p for p in self.protocols if p not in others)
+
     def of(self, modality: str, setup: str, protocol: str) -> Array:
         """``(N, D)`` of one modality, setup and protocol."""
-        s, p = self.setups.index(setup), self.protocols.index(protocol)
+        s, p = self.setups.index(setup), self.protocols_of(modality).index(protocol)
         return self.values[modality][:, s, p]
 
     def measure(self, modality: str, measure: Measure, pooling: str) -> Array:
@@ -70,7 +78,9 @@ class StatisticsTable:
             group = file.create_group("modality", track_order=True)
             for name, modality in self.modalities.items():
                 data = self.values[name]
-                dataset = group.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
+                images = max(1, min(len(data), _CHUNK // max(1, data[:1].nbytes)))
+                chunks = (images, *data.shape[1:])
+                dataset = group.create_dataset(name, data=data, chunks=chunks, fletcher32=True)
                 set_text(dataset, "kind", modality.kind)
                 set_text(dataset, "attributes", json.dumps(modality.attributes))
 
@@ -88,7 +98,8 @@ class StatisticsTable:
                 if found != (FORMAT, VERSION):
                     raise RecordError(
                         f"{path} is not a statistics file of version {VERSION} (found format "
-                        f"{found[0]!r}, version {found[1]}). Run the job again."
+                        f"{found[0]!r}, version {found[1]}). Run the same command again: what is "
+                        "trained is only tested again."
                     )
                 values, modalities = {}, {}
                 for name, dataset in file["modality"].items():
@@ -112,9 +123,9 @@ class StatisticsTable:
         return table
 
     def _check(self, path: Path) -> None:
-        expected = (len(self.ids), len(self.setups), len(self.protocols))
         for name, modality in self.modalities.items():
-            shape = (*expected, len(modality.statistic_names))
+            count = len(modality.statistic_names)
+            shape = (len(self.ids), len(self.setups), len(self.protocols_of(name)), count)
             value = self.values[name]
             if value.shape != shape or not np.isfinite(value).all() or (value < 0).any():
                 raise RecordError(
@@ -155,7 +166,8 @@ class ImageStatistics(Metric):
     """Collects statistics per image, exact under DDP and independent of the batch size.
 
     A thin torchmetrics shell: the states are the rows themselves, gathered by concatenation; an
-    image that a distributed sampler repeated is counted once.
+    image that a distributed sampler repeated is counted once. They are kept in arrays that grow by
+    a quarter: of many classes the rows are most of a gigabyte, which is not to be copied whole.
 
     Args:
         modalities: names to collect.
@@ -167,9 +179,16 @@ class ImageStatistics(Metric):
     def __init__(self, modalities: Sequence[str], **options: Any) -> None:
         super().__init__(**options)
         self.names = tuple(modalities)
+        self.used = 0
+        # Lists, of one array each: only those may differ in length between processes.
         self.add_state("index", default=[], dist_reduce_fx="cat")
         for i in range(len(self.names)):
             self.add_state(f"rows{i}", default=[], dist_reduce_fx="cat")
+
+    def reset(self) -> None:
+        """Start afresh."""
+        super().reset()
+        self.used = 0
 
     def update(self, index: Tensor, statistics: Mapping[str, Tensor]) -> None:
         """Add a batch.
@@ -179,16 +198,31 @@ class ImageStatistics(Metric):
             statistics: modality -> ``(S, B, P, D)`` float64.
         """
         # Beside the statistics: a gather over GPUs needs every state on the device.
-        self.index.append(index.to(next(iter(statistics.values())).device))
+        self._put("index", index.to(next(iter(statistics.values())).device))
         for i, name in enumerate(self.names):
-            getattr(self, f"rows{i}").append(statistics[name].movedim(1, 0))
+            self._put(f"rows{i}", statistics[name].movedim(1, 0))
+        self.used += len(index)
+
+    def _put(self, state: str, rows: Tensor) -> None:
+        arrays, end = getattr(self, state), self.used + len(rows)
+        size = len(arrays[0]) if arrays else 0
+        if end > size:
+            # -1 is no position of an image.
+            grown = rows.new_full((max(end, 5 * size // 4), *rows.shape[1:]), -1)
+            if arrays:
+                grown[:size] = arrays[0]
+            arrays[:] = [grown]
+        arrays[0][self.used : end] = rows
 
     def compute(self) -> tuple[Array, dict[str, Array]]:
         """Sorted positions ``(N,)`` and modality -> ``(N, S, P, D)``."""
 
-        def joined(state: list[Tensor] | Tensor) -> Any:
-            return (state if isinstance(state, Tensor) else torch.cat(state)).cpu().numpy()
+        def array(state: list[Tensor] | Tensor) -> Any:
+            return (state if isinstance(state, Tensor) else state[0]).cpu().numpy()
 
-        index, first = np.unique(joined(self.index), return_index=True)
-        rows = {n: joined(getattr(self, f"rows{i}"))[first] for i, n in enumerate(self.names)}
+        index, first = np.unique(array(self.index), return_index=True)
+        index, first = index[index >= 0], first[index >= 0]
+        in_order = (first == np.arange(len(first))).all()
+        chosen = slice(len(first)) if in_order else first
+        rows = {n: array(getattr(self, f"rows{i}"))[chosen] for i, n in enumerate(self.names)}
         return index, rows

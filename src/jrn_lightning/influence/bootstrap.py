@@ -8,13 +8,16 @@ common cancels. Frames of one scene are alike; resampling whole scenes keeps the
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 Array = NDArray[np.float64]
+
+_BLOCK = 1 << 22  # numbers in the sums of the resamples that are taken at a time
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,11 @@ class Bootstrap:
     """R resamples of G clusters of N images.
 
     Args:
-        counts: ``(R, G)`` how often each cluster was drawn.
+        counts: ``(R, G)`` how often each cluster was drawn, of the narrowest type.
         cluster: ``(N,)`` the cluster of each image, in [0, G).
     """
 
-    counts: Array
+    counts: NDArray[np.unsignedinteger]
     cluster: NDArray[np.int64]
 
     @classmethod
@@ -40,24 +43,64 @@ class Bootstrap:
         """
         names, cluster = np.unique(np.asarray(clusters), return_inverse=True)
         g = len(names)
-        counts = np.random.default_rng(seed).multinomial(g, np.full(g, 1 / g), size=resamples)
-        return cls(counts.astype(np.float64), cluster.astype(np.int64))
-
-    def sums(self, statistics: Array) -> Array:
-        """Statistics ``(N, ..., D)`` summed over each resample: ``(R, ..., D)``."""
-        flat = statistics.reshape(len(statistics), -1)
-        order = np.argsort(self.cluster, kind="stable")
-        starts = np.searchsorted(self.cluster[order], np.arange(self.counts.shape[1]))
-        by_cluster = np.add.reduceat(flat[order], starts, axis=0)
-        return (self.counts @ by_cluster).reshape(-1, *statistics.shape[1:])
+        rng, counts = np.random.default_rng(seed), np.empty((resamples, g), np.min_scalar_type(g))
+        for rows in _blocks(resamples, g):
+            counts[rows] = rng.multinomial(g, np.full(g, 1 / g), size=len(counts[rows]))
+        return cls(counts, cluster.astype(np.int64))
 
     def means(self, values: Array) -> Array:
         """Values ``(N, ...)`` averaged over each resample ``(R, ...)``; NaN values are left out."""
         known = np.isfinite(values)
-        total = self.sums(np.where(known, values, 0.0))
-        count = self.sums(known.astype(np.float64))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(total / count)
+
+        def mean(sums: Array) -> Array:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return np.asarray(sums[:, 0] / sums[:, 1])
+
+        both = np.stack([np.where(known, values, 0.0), known], axis=1)
+        return self._of_sums(both, [mean])[0]
+
+    def measures(
+        self,
+        statistics: Array,
+        functions: Sequence[Callable[[Array], Array]],
+        over_images: bool = False,
+    ) -> list[Array]:
+        """Measures of every resample, each ``(R, ...)``.
+
+        Args:
+            statistics: ``(N, ..., D)``.
+            functions: ``(..., D)`` -> ``(...)`` each.
+            over_images: average the images' own values rather than pool their pixels.
+        """
+        if over_images:
+            means = self.means(np.stack([f(statistics) for f in functions], axis=1))
+            return list(np.moveaxis(means, 1, 0))
+        return self._of_sums(statistics, functions)
+
+    def _of_sums(
+        self, statistics: Array, functions: Sequence[Callable[[Array], Array]]
+    ) -> list[Array]:
+        """Functions of the statistics ``(N, ...)`` summed over each resample: each ``(R, ...)``.
+
+        The sums are never all there at once: of many classes they would be gigabytes.
+        """
+        n, (resamples, clusters) = len(statistics), self.counts.shape
+        which = csr_array((np.ones(n), (self.cluster, np.arange(n))), shape=(clusters, n))
+        by_cluster: Array = np.asarray(which @ statistics.reshape(n, -1))
+        found: list[Array] = []
+        for rows in _blocks(resamples, max(clusters, by_cluster.shape[1])):
+            sums = self.counts[rows].astype(np.float64) @ by_cluster
+            values = [f(sums.reshape(-1, *statistics.shape[1:])) for f in functions]
+            found = found or [np.empty((resamples, *v.shape[1:])) for v in values]
+            for whole, value in zip(found, values, strict=True):
+                whole[rows] = value
+        return found
+
+
+def _blocks(rows: int, width: int) -> list[slice]:
+    """Slices of ``rows`` with a bounded number of entries, where each has ``width`` of them."""
+    step = max(1, _BLOCK // max(1, width))
+    return [slice(start, start + step) for start in range(0, rows, step)]
 
 
 def interval(resampled: Array, level: float = 0.95) -> tuple[Array, Array]:

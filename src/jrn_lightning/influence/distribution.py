@@ -8,7 +8,7 @@ estimated instead, and their deviations are drawn from Student's t (docs/decisio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -141,21 +141,35 @@ class Sampled:
         draw: Bootstrap,
         over_images: bool = False,
     ) -> Sampled:
-        """A measure of every network.
+        """A measure of every network, as of :meth:`all_of`."""
+        return cls.all_of(statistics, [measure], draw, over_images)[0]
+
+    @classmethod
+    def all_of(
+        cls,
+        statistics: Array,
+        measures: Sequence[Callable[[Array], Array]],
+        draw: Bootstrap,
+        over_images: bool = False,
+    ) -> list[Sampled]:
+        """Measures of every network, from the same sums.
 
         Args:
             statistics: ``(K, N, ..., D)``.
-            measure: ``(..., D)`` -> ``(...)``.
+            measures: ``(..., D)`` -> ``(...)`` each.
             draw: the resamples of the N images.
             over_images: average the images' own values rather than pool their pixels.
         """
-        if over_images:
-            values = [measure(s) for s in statistics]
-            means, resampled = [mean_known(v) for v in values], [draw.means(v) for v in values]
-        else:
-            means = [measure(s.sum(0)) for s in statistics]
-            resampled = [measure(draw.sums(s)) for s in statistics]
-        return cls(np.stack(means), np.stack(resampled), draw.counts.shape[1])
+
+        def value(s: Array, measure: Callable[[Array], Array]) -> Array:
+            return mean_known(measure(s)) if over_images else measure(s.sum(0))
+
+        scenes = draw.counts.shape[1]
+        resampled = [draw.measures(s, measures, over_images) for s in statistics]
+        return [
+            cls(np.stack([value(s, measure) for s in statistics]), np.stack(samples), scenes)
+            for measure, samples in zip(measures, zip(*resampled, strict=True), strict=True)
+        ]
 
     def __sub__(self, other: Sampled) -> Sampled:
         """The difference, network by network."""

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from jrn_lightning.influence.bootstrap import Array, Bootstrap
 from jrn_lightning.influence.distribution import Sampled
 from jrn_lightning.keys import IMAGES, JOINT, POOLINGS, UNTOUCHED, muted
@@ -66,14 +64,10 @@ def compute_results(
     index = {name: s for s, name in enumerate(setups)}
     for target, array in statistics.items():
         seeds = array if array.ndim == 5 else array[None]
-        # Pooled sums are the same for every measure: one matrix product a seed.
-        total, sums = seeds.sum(1), np.stack([draw.sums(s) for s in seeds])
         for pooling in poolings:
-            for measure in measures[target]:
-                if pooling == IMAGES:
-                    values = Sampled.of(seeds, measure, draw, over_images=True)
-                else:
-                    values = Sampled(measure(total), measure(sums), draw.counts.shape[1])
+            # All at once: their sums are the same, one matrix product a seed.
+            found = Sampled.all_of(seeds, measures[target], draw, pooling == IMAGES)
+            for measure, values in zip(measures[target], found, strict=True):
                 a = values.map(measure.performance)
                 quantities = [
                     (rows.metrics, {"setup": setup, "modality": target}, values[s])

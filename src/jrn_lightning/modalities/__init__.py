@@ -10,8 +10,9 @@ import pkgutil
 from collections.abc import Iterable
 
 from jrn_lightning.errors import ConfigError
-from jrn_lightning.modalities.base import Array, Measure, Modality, Regions
+from jrn_lightning.modalities.base import Array, Measure, Modality
 from jrn_lightning.modalities.depth import Depth
+from jrn_lightning.modalities.regions import Regions
 from jrn_lightning.modalities.semantic import Semantic
 
 for _module in pkgutil.iter_modules(__path__):

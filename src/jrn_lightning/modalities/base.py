@@ -7,9 +7,8 @@ in the package names a modality.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.modalities.regions import Regions
 
 Array = NDArray[np.float64]
 
@@ -53,203 +53,6 @@ class Measure:
         Mean IoU in percent for semantics, -100 rel(sqr) for depth, as in Figure 7.
         """
         return (self.scale if self.higher_is_better else -self.scale) * value
-
-
-class Regions(ABC):
-    """P sets of pixels of the frames of a batch, ready for fast sums."""
-
-    @staticmethod
-    def of(crops: Sequence[tuple[slice, slice]], size: tuple[int, int]) -> Regions:
-        """The half-open ``crops`` (rows, columns) of any frame of ``size`` (H, W)."""
-        return _Crops.between(crops, size)
-
-    @staticmethod
-    def masked(masks: Tensor) -> Regions:
-        """The pixels where ``masks`` ``(P, B, H, W)`` are true: sets that differ by frame."""
-        return _Masks.where(masks)
-
-    @abstractmethod
-    def to(self, device: torch.device) -> Regions:
-        """The same regions on ``device``."""
-
-    @abstractmethod
-    def sums(self, maps: Tensor) -> Tensor:
-        """Sum ``maps`` ``(..., B, H, W)`` over each region: ``(..., B, P)`` float64."""
-
-    def sums_of(self, maps: Iterable[Tensor]) -> Tensor:
-        """Sums of n maps, ``(n, ..., B, P)``.
-
-        Each map is done with before the next is asked for: all may be the same memory.
-        """
-        return torch.stack([self.sums(x) for x in maps])
-
-    @abstractmethod
-    def counts(self, codes: Tensor, categories: int) -> Tensor:
-        """Histogram of ``codes`` ``(B, H, W)`` in ``[0, categories)`` over each region.
-
-        Returns:
-            ``(B, P, categories)`` float64, exact.
-        """
-
-
-def smallest_integer(count: int) -> torch.dtype:
-    """The narrowest type that holds ``count``: a histogram of bytes takes half the time of int64's.
-
-    >>> smallest_integer(150), smallest_integer(256)
-    (torch.uint8, torch.int16)
-    """
-    for dtype in (torch.uint8, torch.int16, torch.int32):
-        if count <= torch.iinfo(dtype).max:
-            return dtype
-    return torch.int64
-
-
-def _bits(masks: Tensor) -> Tensor:
-    """Which of ``masks`` ``(P, ...)`` hold at each place, as one number: ``(...)`` int64."""
-    code = torch.zeros(masks.shape[1:], dtype=torch.int64, device=masks.device)
-    for p, mask in enumerate(masks):
-        code |= mask.long() << p
-    return code
-
-
-def _histogram(code: Tensor, parts: int, codes: Tensor, categories: int) -> Tensor:
-    """Histogram of ``codes`` in each part ``code`` of each frame: ``(B, parts, categories)``."""
-    bins = len(codes) * parts * categories
-    dtype = smallest_integer(bins)
-    image = torch.arange(0, bins, parts * categories, dtype=dtype, device=codes.device)
-    joint = code.to(dtype) * categories + codes.to(dtype) + image[:, None, None]
-    place = joint.flatten().int()
-    # Not bincount, which waits for the device to tell the largest code.
-    counts = torch.zeros(bins, dtype=torch.int64, device=place.device)
-    counts.index_add_(0, place, counts.new_ones(1).expand(len(place)))
-    return counts.view(len(codes), parts, categories).double()
-
-
-@dataclass(frozen=True)
-class _Crops(Regions):
-    """Rectangles, the same for all frames.
-
-    Args:
-        cuts: rows where a crop begins or ends, from 0 to H.
-        rows: ``(P, len(cuts) - 1)`` float64 0/1, whether the rows from one cut to the next are
-            inside each crop.
-        columns: ``(P, W)`` 0/1.
-        code: ``(H, W)`` of the narrowest type, which combination of crops a pixel lies in.
-        membership: ``(combinations, P)`` float64 0/1.
-    """
-
-    cuts: tuple[int, ...]
-    rows: Tensor
-    columns: Tensor
-    code: Tensor
-    membership: Tensor
-
-    @classmethod
-    def between(cls, crops: Sequence[tuple[slice, slice]], size: tuple[int, int]) -> _Crops:
-        height, width = size
-        rows = torch.zeros(len(crops), height)
-        columns = torch.zeros(len(crops), width)
-        for p, (r, c) in enumerate(crops):
-            rows[p, r] = 1
-            columns[p, c] = 1
-        bits = _bits((rows[:, :, None] * columns[:, None, :]).bool())
-        values, code = torch.unique(bits, return_inverse=True)
-        membership = ((values[:, None] >> torch.arange(len(crops))) & 1).double()
-        changes = (rows[:, 1:] != rows[:, :-1]).any(0).nonzero()[:, 0] + 1
-        cuts = (0, *changes.tolist(), height)
-        code = code.to(smallest_integer(len(values)))
-        return cls(cuts, rows[:, list(cuts[:-1])].double(), columns, code, membership)
-
-    def to(self, device: torch.device) -> _Crops:
-        moved = (t.to(device) for t in (self.rows, self.columns, self.code, self.membership))
-        return _Crops(self.cuts, *moved)
-
-    def sums(self, maps: Tensor) -> Tensor:
-        return self._within(self._by_run(maps))
-
-    def sums_of(self, maps: Iterable[Tensor]) -> Tensor:
-        return self._within(torch.stack([self._by_run(x) for x in maps]))
-
-    def _by_run(self, maps: Tensor) -> Tensor:
-        """Sums of columns from cut to cut, in the maps' precision: ``(..., runs, W)``."""
-        # A matrix product of all rows takes twice as long, and so does what comes after it.
-        runs = [maps[..., first:end, :].sum(-2) for first, end in pairwise(self.cuts)]
-        return torch.stack(runs, -2)
-
-    def _within(self, by_run: Tensor) -> Tensor:
-        by_column = self.rows @ by_run.double()  # (..., P, W)
-        return (by_column * self.columns).sum(-1)
-
-    def counts(self, codes: Tensor, categories: int) -> Tensor:
-        by_part = _histogram(self.code, len(self.membership), codes, categories)
-        return torch.einsum("brc,rp->bpc", by_part, self.membership)
-
-
-@dataclass(frozen=True)
-class _Masks(Regions):
-    """Any pixels, others in every frame.
-
-    Args:
-        masks: ``(B, H, W, P)`` 0/1.
-        codes: for each group of masks ``(B, H, W)``: which combination of them a pixel lies in.
-    """
-
-    masks: Tensor
-    codes: tuple[Tensor, ...]
-
-    #: masks a group: a histogram has a part for each of their 2^n combinations
-    group: ClassVar[int] = 12
-
-    @classmethod
-    def where(cls, masks: Tensor) -> _Masks:
-        codes = tuple(_bits(part) for part in masks.split(cls.group))
-        return cls(masks.movedim(0, -1).float(), codes)
-
-    def to(self, device: torch.device) -> _Masks:
-        return _Masks(self.masks.to(device), tuple(code.to(device) for code in self.codes))
-
-    def sums(self, maps: Tensor) -> Tensor:
-        by_row = maps[..., None, :] @ self.masks.to(maps.dtype)  # (..., B, H, 1, P)
-        return by_row[..., 0, :].double().sum(-2)
-
-    def counts(self, codes: Tensor, categories: int) -> Tensor:
-        counts = []
-        for g, code in enumerate(self.codes):
-            size = min(self.group, self.masks.shape[-1] - g * self.group)
-            by_part = _histogram(code, 1 << size, codes, categories)
-            parts = torch.arange(1 << size, device=codes.device)[:, None]
-            membership = ((parts >> torch.arange(size, device=codes.device)) & 1).double()
-            counts.append(torch.einsum("brc,rp->bpc", by_part, membership))
-        return torch.cat(counts, 1)
-
-
-def spread(values: Tensor, valid: Tensor) -> Tensor:
-    """Largest less smallest of the ``valid`` ``values`` ``(B, H, W)`` around each pixel.
-
-    The window reaches a 240th of the height to each side. -inf where nothing in it is valid.
-    """
-    radius = max(1, round(values.shape[-2] / 240))
-
-    def highest(x: Tensor) -> Tensor:
-        x = x.float().masked_fill(~valid, -torch.inf)
-        # One direction after the other by shifted maxima: a tenth of max_pool2d's time on a CPU.
-        for dim in (-2, -1):
-            x = _highest_along(x, dim, radius)
-        return x
-
-    return highest(values) + highest(-values)
-
-
-def _highest_along(x: Tensor, dim: int, radius: int) -> Tensor:
-    """Largest value within ``radius`` places to each side along ``dim``."""
-    result = x.clone()
-    length = x.shape[dim]
-    for shift in range(1, min(radius, length - 1) + 1):
-        early, late = (x.narrow(dim, start, length - shift) for start in (0, shift))
-        for at, other in ((0, late), (shift, early)):
-            part = result.narrow(dim, at, length - shift)
-            torch.maximum(part, other, out=part)
-    return result
 
 
 def at_least_float32(output: Tensor) -> Tensor:
@@ -415,14 +218,19 @@ class Modality(ABC):
         Args:
             outputs: ``(S, B, C, H, W)`` float32: refined maps or raw outputs of S setups.
             target: ``(B, H, W)``; each modality counts its own valid pixels.
-            regions: the crops.
+            regions: the sets of pixels.
 
         Returns:
-            ``(S, B, P, D)`` float64.
+            ``(S, B, P, D)`` float64; where an output is not finite, so are its sums.
         """
 
-    def pixels(self, statistics: Array) -> Array:
-        """How many pixels with ground truth ``statistics`` ``(..., D)`` are of: ``(...)``."""
+    def pixels(self, statistics: Array, stratum: str | None = None) -> Array:
+        """How many pixels with ground truth ``statistics`` ``(..., D)`` are of: ``(...)``.
+
+        Args:
+            statistics: of any pixels.
+            stratum: count those of one of :attr:`stratum_measures` only.
+        """
         return np.asarray(statistics[..., 0])
 
     @property
@@ -456,13 +264,20 @@ class Modality(ABC):
         """Stratum -> the measure of *all* pixels that says how this modality does there.
 
         For strata whose truth is all alike, so that the primary measure of their pixels alone
-        would not count what is wrongly taken for it elsewhere.
+        would not count what is wrongly taken for it elsewhere. This modality has no statistics of
+        their pixels alone; :meth:`pixels` has to count them. Of a partition all strata or none.
         """
         return {}
 
-    def stratify(self, target: Tensor) -> Tensor:
-        """Where each of ``strata`` is, by the truth ``(B, H, W)``: bool ``(strata, B, H, W)``."""
-        return torch.zeros((0, *target.shape), dtype=torch.bool, device=target.device)
+    def stratify(self, target: Tensor) -> Mapping[tuple[str, ...], Tensor]:
+        """Which stratum each pixel is of, by the truth ``(B, H, W)``.
+
+        Returns:
+            For each partition, the names of strata that share no pixel, in the order of
+            :attr:`strata`: the index of the pixel's stratum among them, their number where it is
+            of none, ``(B, H, W)`` integers.
+        """
+        return {}
 
     @property
     def conventions(self) -> tuple[str, ...]:

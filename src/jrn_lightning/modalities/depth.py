@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,11 +15,10 @@ from jrn_lightning.modalities.base import (
     Array,
     Measure,
     Modality,
-    Regions,
     at_least_float32,
-    spread,
 )
 from jrn_lightning.modalities.drawing import GREY, colormap
+from jrn_lightning.modalities.regions import Regions, partition, spread
 
 MISSING: float = 0.0
 _CLIP = (1e-3, 10.0)  # metres; before the ratio and logarithm measures
@@ -30,6 +29,7 @@ _LN_10 = math.log(10.0)
 _LN_125 = math.log(1.25)
 
 _DISTANCES = {"near": (0.0, 2.0), "middle": (2.0, 4.0), "far": (4.0, math.inf)}  # metres
+_EDGES = ("depth_edge", "depth_inside")
 
 _NAMES = (
     "n",
@@ -214,9 +214,9 @@ class Depth(Modality):
     @property
     def strata(self) -> tuple[str, ...]:
         """By distance, and at the edges of depth against away from them."""
-        return (*_DISTANCES, "depth_edge", "depth_inside")
+        return (*_DISTANCES, *_EDGES)
 
-    def stratify(self, target: Tensor) -> Tensor:
+    def stratify(self, target: Tensor) -> Mapping[tuple[str, ...], Tensor]:
         """Near is below 2 m, far above 4 m.
 
         An edge is where depth changes by more than a tenth within a window of a 240th of the
@@ -226,7 +226,7 @@ class Depth(Modality):
         distance = [(target >= low) & (target < high) & valid for low, high in _DISTANCES.values()]
         logarithm = torch.where(valid, target, 1.0).log()
         edge = (spread(logarithm, valid) > math.log(1.1)) & valid
-        return torch.stack([*distance, edge, valid & ~edge])
+        return {tuple(_DISTANCES): partition(*distance), _EDGES: partition(edge, valid & ~edge)}
 
     @property
     def conventions(self) -> tuple[str, ...]:

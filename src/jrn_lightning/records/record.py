@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 import re
@@ -124,7 +125,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part, part.open("w", encoding="utf-8") as file:
-            # NaN is not JSON: a value that does not exist is null.
+            # NaN and infinity are not JSON: a value that does not exist is null.
             json.dump(_finite(values), file, indent=1, ensure_ascii=False, allow_nan=False)
     except OSError as error:
         raise JRNError(
@@ -137,7 +138,7 @@ def _finite(value: Any) -> Any:
         return {str(k): _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 

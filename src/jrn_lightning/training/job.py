@@ -461,7 +461,7 @@ class _Job:
         return tables[MAIN]
 
     def _table(self, task: JointRefinement, part: Part) -> StatisticsTable:
-        index, values = task.test_statistics[part.name].compute()
+        index, values = task.test_statistics.pop(part.name).compute()  # as a table it is whole
         broken = [m for m, value in values.items() if not np.isfinite(value).all()]
         if broken:
             raise JRNError(
