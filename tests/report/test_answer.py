@@ -74,10 +74,26 @@ def line(sentences: list[str], start: str) -> str:
     return sentence
 
 
-def test_five_sentences_answer_for_two_modalities(found: Findings) -> None:
+def test_six_sentences_answer_for_two_modalities(found: Findings) -> None:
     sentences = answer(found)
-    assert len(sentences) == 5
+    assert len(sentences) == 6
     assert all(s.endswith(".") and "nan" not in s and "\n" not in s for s in sentences)
+
+
+def test_the_first_sentence_says_whether_the_predictions_become_better(found: Findings) -> None:
+    effects = found.effects
+    rows = (effects["effect"] == "improvement") & (effects["target"] == "semantic")
+    for arch, value in zip(fakes.ARCHITECTURES, (0.9, 0.5, 0.1, -0.2, -0.8), strict=True):
+        put(effects, value, arch=arch, target="semantic", effect="improvement")
+    first = answer(found)[0]
+    assert first.startswith("Refining the predictions together: depth ")
+    assert (
+        "semantic becomes significantly better under 2 of 5 architectures, worse under 1" in first
+    )
+    best = next(iter(fakes.ARCHITECTURES))
+    table = found.summary.architectures.set_index("arch")["semantic/mean_iou"]
+    assert f"(mIoU {100 * table['input']:.2f} → {100 * table[best]:.2f} %, {best})" in first
+    assert rows.sum() == 5
 
 
 def test_who_helps_is_told_by_the_gain_where_controls_exist(found: Findings) -> None:

@@ -22,8 +22,9 @@ from jrn_lightning.analysis.findings import (
     Findings,
     significant,
 )
-from jrn_lightning.analysis.summary import MeasureColumn, short
+from jrn_lightning.analysis.summary import MeasureColumn, short, value_of
 from jrn_lightning.influence import LEVEL
+from jrn_lightning.keys import UNTOUCHED
 
 NOTE = (
     f"Significant: p < {LEVEL:g}, after Holm's correction where there is one; in brackets: "
@@ -34,18 +35,20 @@ SEEDS = 5  # with fewer, how much networks differ by chance is hardly known
 
 
 def answer(findings: Findings) -> list[str]:
-    """The answer to a sweep's question, in about five sentences for two modalities.
+    """The answer to a sweep's question, in about six sentences for two modalities.
 
-    A sentence for each predicted modality: which others help it, by the gain over networks
-    trained without them, or, where there are none, by ω with the gentlest mute value that was
-    measured. Then how much of ω is damage done by muting; whether refinement helps, which
-    architecture is best, and significantly better than which others; where A peaks over ω, if that
-    was tested; and what to run next. Sentences have no markup; frames may be empty.
+    First, for somebody who knows nothing of ω, whether refining the predictions together makes
+    them better. Then a sentence for each predicted modality: which others help it, by the gain over
+    networks trained without them, or, where there are none, by ω with the gentlest mute value that
+    was measured. Then how much of ω is damage done by muting; which architecture is best, and
+    significantly better than which others; where A peaks over ω, if that was tested; and what to
+    run next. Sentences have no markup; frames may be empty.
     """
     summary = findings.summary
     if not summary.finished or not summary.primary:
         return ["No job has finished yet: there is no answer."]
-    sentences = [_helped(findings, column) for column in summary.primary.values()]
+    sentences = [_outcome(findings)]
+    sentences += [_helped(findings, column) for column in summary.primary.values()]
     sentences += [_damage(findings), _refinement(findings), _peaks(findings), _next(findings)]
     return [short(sentence) for sentence in sentences if sentence]
 
@@ -59,6 +62,25 @@ def terminal(sentences: Sequence[str]) -> RenderableType:
 
 
 # -- the sentences -----------------------------------------------------------------------------
+
+
+def _outcome(findings: Findings) -> str:
+    """Whether the predictions become better, with the figures of the best architecture."""
+    clauses, table = [], findings.summary.architectures
+    of = {str(row["arch"]): row for _, row in table.iterrows()}
+    for target, column in findings.summary.primary.items():
+        rows = _rows(findings.effects, IMPROVEMENT, target)
+        if rows.empty:
+            continue
+        clear, best = significant(rows), str(_largest(rows)["arch"])
+        better, worse = (int((clear & (sign * rows["value"] > 0)).sum()) for sign in (1, -1))
+        said = f"{target} becomes significantly better under {better} of "
+        said += _architectures(len(rows)) + f", worse under {worse}" * bool(worse)
+        before, after = (
+            column.text(value_of(of[arch], column.key).value) for arch in (UNTOUCHED, best)
+        )
+        clauses.append(f"{said} ({column.label} {before} → {after}{' %' * column.percent}, {best})")
+    return _sentence(clauses, "Refining the predictions together: ")
 
 
 def _helped(findings: Findings, column: MeasureColumn) -> str:
