@@ -469,3 +469,15 @@ def test_nothing_finished_finds_nothing(tmp_path: Path) -> None:
     plan(tmp_path, ["cat60/seed0"])
     findings = found(tmp_path)
     assert not any(len(getattr(findings, name)) for name in COLUMNS)
+
+
+def test_a_control_in_another_precision_is_none(copy: Path) -> None:
+    """Its difference would be of the arithmetic too."""
+    path = copy / "cat60,recipe.muted=[depth]" / "seed1" / "results.json"
+    record = json.loads(path.read_text())
+    record["config"]["trainer.precision"] = "bfloat16"
+    path.write_text(json.dumps(record))
+    findings = found(copy)
+    gain = findings.effects.query("effect == 'gain' and source == 'depth' and arch == 'cat60'")
+    assert set(gain["seeds"].astype(int)) == {2}
+    assert [p for p in findings.problems if "is no control" in p and "bfloat16" in p]

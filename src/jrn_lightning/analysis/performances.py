@@ -59,8 +59,19 @@ class Performances:
     # -- tables --------------------------------------------------------------------------------
 
     def control(self, job: JobRecord, source: str) -> JobRecord | None:
-        """The network like that of ``job`` that never saw ``source``."""
-        return self._sweep.control(job, [source])
+        """The network like that of ``job`` that never saw ``source``.
+
+        One that ran in another precision or on another kind of device is none: its difference would
+        be of the arithmetic too.
+        """
+        found = self._sweep.control(job, [source])
+        if found is None or found.arithmetic == job.arithmetic:
+            return found
+        self._problem(
+            f"{found.folder} is no control of {job.folder}: it ran in {found.arithmetic}, that in "
+            f"{job.arithmetic}"
+        )
+        return None
 
     def anywhere(self, part: str) -> bool:
         """Whether any joint network has a part."""
@@ -77,10 +88,12 @@ class Performances:
         try:
             return self._read(job, part)
         except RecordError as error:
-            problem = f"{job.folder}: left out of the {part}: {error}"
-            if problem not in self.problems:
-                self.problems.append(problem)
+            self._problem(f"{job.folder}: left out of the {part}: {error}")
             return None
+
+    def _problem(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
 
     def _read(self, job: JobRecord, part: str) -> StatisticsTable:
         if not job.has(part):

@@ -247,6 +247,13 @@ class JobRecord:
         named = _CONTROL.search(self.folder.parent.name)
         return tuple(m.strip("'\"") for m in named[1].split(",")) if named and named[1] else ()
 
+    @property
+    def arithmetic(self) -> str:
+        """Precision and kind of device, as far as the record says."""
+        config = (self.data or {}).get("config", {})
+        known = (config.get(f"trainer.{key}") for key in ("precision", "accelerator"))
+        return " on ".join(str(value) for value in known if value is not None)
+
     def has(self, part: str) -> bool:
         """Whether the record holds a part."""
         return (self.folder / f"{part}.h5").exists()
