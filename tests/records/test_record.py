@@ -99,6 +99,9 @@ def test_another_configuration_is_refused_and_the_difference_named(tmp_path: Pat
     write_json(tmp_path / record.RESULTS, _record())
     known = JobRecord.read(tmp_path)
     cache = known.data["cache_hash"]
+    known.expect("other", {"recipe.epochs": 6})  # it failed before it began
+    (tmp_path / record.CHECKPOINT).parent.mkdir()
+    (tmp_path / record.CHECKPOINT).touch()
     known.expect(cache, {"recipe.epochs": 12})
     known.expect(cache, {"recipe.epochs": 12, "evaluation.ladder": True})  # it is tested again
     with pytest.raises(RecordError, match=r"recipe.epochs: 12 → 6.*overwrite=true"):

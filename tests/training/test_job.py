@@ -145,9 +145,23 @@ def test_only_the_main_process_throws_away(
     assert JobRecord.read(finished).status is Status.FINISHED
 
 
+def test_a_mistake_throws_nothing_away_and_binds_nobody(
+    finished: Path, small_cache: Path, tmp_path: Path
+) -> None:
+    options = ("arch=cat5", EPOCHS, "logger=csv", "overwrite=true")
+    with pytest.raises(ConfigError, match="names sound"):
+        job(small_cache, finished, *options, "data.modalities=[depth,sound]")
+    assert JobRecord.read(finished).status is Status.FINISHED
+    assert (finished / record.CHECKPOINT).exists()
+    with pytest.raises(ConfigError, match="no argument wrong"):
+        job(small_cache, tmp_path / "job", "arch=cat5", EPOCHS, "+arch.wrong=1")
+    again = job(small_cache, tmp_path / "job", "arch=cat5", "recipe.epochs=1")
+    assert again["status"] == "finished"
+
+
 def test_threads_are_shared_with_the_jobs_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "processors", lambda: 8)
-    assert jobs._threads() == 8
+    assert (jobs._threads(), jobs._threads(4)) == (8, 2)
     monkeypatch.setattr(jobs.HydraConfig, "initialized", lambda: True)
     for given, threads in ((3, 2), (-1, 1), (None, 8), (20, 1)):
         launcher = {"n_jobs": given}

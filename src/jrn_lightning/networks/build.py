@@ -11,7 +11,8 @@ size, which only the training loss sees. What a class may define beside that:
 
 * an argument ``initialization``, which the recipe's is given to;
 * ``check_frame(frame)``, which raises a ConfigError for a frame that does not fit;
-* ``start_at(outputs)``, which makes a constant ``(C,)`` of each modality its first output;
+* ``start_at(outputs)``, which makes a constant ``(C,)`` of each modality its first output, and
+  ``skip``, which is ``"add"`` where inputs are added to their outputs and need no such start;
 * ``computation``, a word for tables such as ``loose``.
 """
 

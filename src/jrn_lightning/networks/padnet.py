@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities import Modality
 from jrn_lightning.networks.convolution import Conv2d
-from jrn_lightning.networks.jrn import initialize
+from jrn_lightning.networks.jrn import ADD, initialize
 from jrn_lightning.networks.muting import mute
 
 
@@ -45,6 +45,7 @@ class PADNet(nn.Module):
     """
 
     computation = "attention"
+    skip = ADD
 
     def __init__(
         self,

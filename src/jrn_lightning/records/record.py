@@ -291,7 +291,8 @@ class JobRecord:
         Raises:
             RecordError: lists what differs.
         """
-        if self.data is None:
+        trained = (self.folder / CHECKPOINT).exists() or any(self.folder.glob("*.h5"))
+        if self.data is None or not trained:  # what failed before it began binds nobody
             return
         old = self.data.get("config", {})
         keys = [

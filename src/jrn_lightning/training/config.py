@@ -64,7 +64,7 @@ class JRNConfig:
 
 @dataclass
 class RoomsConfig:
-    """Arguments of ``data.rooms.RoomsSpec``: importing that takes seconds, a test compares them."""
+    """Arguments of ``rooms.RoomsSpec``: importing that takes seconds, a test compares them."""
 
     seed: int = 0
     train_rooms: int = 104
@@ -76,7 +76,7 @@ class RoomsConfig:
 
 @dataclass
 class DataConfig:
-    """Arguments of ``data.CacheDataModule``, and what its cache is built from if it can be."""
+    """Arguments of ``cache.CacheDataModule``, and what its cache is built from if it can be."""
 
     name: str = MISSING
     cache: str | None = None
@@ -286,7 +286,9 @@ _BOUNDS: dict[str, tuple[float, float, str]] = {
     "data.val_fraction": _SHARE,
     "data.num_workers": _NOT_NEGATIVE,
     "logger.examples": _NOT_NEGATIVE,
-    "seed": _NOT_NEGATIVE,
+    "data.split_seed": _NOT_NEGATIVE,
+    "evaluation.mute_seed": _NOT_NEGATIVE,
+    "seed": (0, 2**32, "a whole number from 0 to below 2³²"),
 }
 
 
@@ -316,9 +318,10 @@ def check(cfg: DictConfig) -> None:
             "for all that the cache holds."
         )
     frame = cfg.data.frame
-    if frame is not None and len(frame) != 2:
+    if frame is not None and (len(frame) != 2 or min(frame) < 1):
         raise ConfigError(f"data.frame is {list(frame)}: give height and width, as [240,320].")
-    step = math.lcm(*(scale for scale in cfg.arch.get("scales") or () if scale > 0))
+    own = cfg.arch.get("_target_", DEFAULT_NETWORK) == DEFAULT_NETWORK
+    step = math.lcm(*(scale for scale in (own and cfg.arch.get("scales")) or () if scale > 0))
     if frame is not None and any(side % step for side in frame):
         raise ConfigError(
             f"data.frame is {list(frame)}, but both sides must be divisible by {step}, for "

@@ -119,11 +119,6 @@ def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     # As they are here: another device or precision gives other numbers.
     cfg.trainer.accelerator = accelerator
     cfg.trainer.precision = "bfloat16" if bfloat16 else "float32"
-    if cfg.overwrite and folder.exists() and records.is_main_process():
-        (folder / records.RESULTS).unlink(missing_ok=True)
-        records.remove_tables(folder)
-        for path in (folder / "checkpoints", *folder.glob("csv*")):
-            shutil.rmtree(path, ignore_errors=True)
     data = _data(cfg)
     data.prepare_data()
     if cfg.evaluation.protocols is None:
@@ -140,6 +135,8 @@ def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             f"recipe.muted is {list(cfg.recipe.muted)}: give some, not all, of "
             f"{', '.join(data.modalities)}."
         )
+    if cfg.overwrite and records.is_main_process():  # all else that can be refused was not
+        _clear(folder)
     wanted = records.fingerprint(science, data.cache.content_hash)
     known = JobRecord.read(folder)
     known.expect(data.cache.content_hash, configuration.flat(science))
@@ -159,6 +156,15 @@ def _run_job(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     finally:
         data.cache.close()
     return job.results
+
+
+def _clear(folder: Path) -> None:
+    """Throw away what another configuration has left."""
+    for name in (records.RESULTS, "traceback.txt"):
+        (folder / name).unlink(missing_ok=True)
+    records.remove_tables(folder)
+    for path in (folder / "checkpoints", *folder.glob("csv*")):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _data(cfg: DictConfig) -> CacheDataModule:
@@ -217,6 +223,8 @@ class _Job:
         self.cfg = cfg
         #: what an earlier run of the same training has left
         self.known = known
+        if "name" not in cfg.arch or OmegaConf.is_missing(cfg.arch, "name"):
+            raise ConfigError("arch.name is not set: give the architecture a name for its folder.")
         self.folder = folder
         self.data = data
         arch = configuration.plain(cfg.arch)
@@ -238,6 +246,9 @@ class _Job:
             "single_task": _networks(data),
             "error": None,
             "process": records.process(),
+            # Of a training that is not repeated.
+            "warnings": list(known.get("warnings", ())),
+            "seconds": dict(known.get("seconds", {})),
         }
         self.seconds: dict[str, float] = {}
         target = arch.get(TARGET, DEFAULT)
@@ -255,7 +266,8 @@ class _Job:
             self._fail(str(error))
             raise
         except Exception as error:
-            (self.folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            if records.is_main_process():
+                (self.folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
             if isinstance(error, OSError) and error.errno == 28:
                 text = f"no space left on the disk of {self.folder}: free some and run again"
             else:
@@ -291,7 +303,7 @@ class _Job:
                 "trainer=gpu (trainer.accelerator=gpu), but there is no CUDA device here. Use "
                 "trainer=auto or trainer=cpu."
             )
-        torch.set_num_threads(cfg.trainer.threads or _threads())
+        torch.set_num_threads(cfg.trainer.threads or _threads(cfg.trainer.devices))
         bfloat16 = cfg.trainer.precision.name == "bfloat16"
         layout = cfg.trainer.memory_format.name
         # Measured: channels-last wins with bfloat16, the contiguous format trains faster without.
@@ -338,7 +350,7 @@ class _Job:
         start_at = getattr(network, "start_at", None)
         if cfg.recipe.mean_head_bias and callable(start_at):
             # Where an input is added to its output, the first output is plausible already.
-            added = getattr(network, "skip", ADD) == ADD
+            added = getattr(network, "skip", None) == ADD
             start = [m for m in data.modalities if not added or m in cfg.recipe.muted]
             if start:
                 means = data.target_means()
@@ -442,10 +454,12 @@ class _Job:
             weights_only=True,
         )
         # What is trained already is not trained again: its record goes on.
-        again = resume and not task.validated
-        before = self.known.get("seconds", {}).get("fit", 0.0) if again else 0.0
+        before = self.known.get("seconds", {}).get("fit", 0.0) if resume else 0.0
         self.seconds["fit"] = before + time.perf_counter() - start
-        self.results["warnings"] = list(self.known.get("warnings", ()) if again else task.health)
+        self.results["seconds"]["fit"] = round(self.seconds["fit"], 2)
+        if not resume or task.validated:
+            self.results["warnings"] = list(task.health)
+        self._write()
 
     def _test(self, trainer: pl.Trainer, task: JointRefinement) -> StatisticsTable:
         start = time.perf_counter()
@@ -594,13 +608,13 @@ def _module(target: str) -> list[str]:
     return [] if module == OWN else [module]
 
 
-def _threads() -> int:
-    """Threads for this job: the processors that are here, shared with jobs that run beside it."""
+def _threads(devices: int = 1) -> int:
+    """Threads of a process: the processors that are here, shared with all that run beside it."""
     beside = 1
     if HydraConfig.initialized():
         beside = HydraConfig.get().launcher.get("n_jobs") or 1  # joblib's; -1 is one a processor
     here = processors()
-    return max(1, here // (here if beside < 0 else beside))
+    return max(1, here // ((here if beside < 0 else beside) * devices))
 
 
 def _device_name(accelerator: str) -> str:
