@@ -74,8 +74,9 @@ def _outcome(findings: Findings) -> str:
             continue
         clear, best = significant(rows), str(_largest(rows)["arch"])
         better, worse = (int((clear & (sign * rows["value"] > 0)).sum()) for sign in (1, -1))
-        said = f"{target} becomes significantly better under {better} of "
-        said += _architectures(len(rows)) + f", worse under {worse}" * bool(worse)
+        of_all = f"of {_architectures(len(rows))}"
+        said = f"{target} becomes significantly better under {better or 'none'} {of_all}"
+        said += f", worse under {worse}" * bool(worse)
         before, after = (
             column.text(value_of(of[arch], column.key).value) for arch in (UNTOUCHED, best)
         )
