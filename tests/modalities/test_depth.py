@@ -9,8 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from jrn_lightning.errors import ConfigError
 from jrn_lightning.evaluation import IMAGES, PIXELS, pooled, regions
-from jrn_lightning.modalities import Depth
+from jrn_lightning.modalities import Depth, Modality
 
 DEPTH = Depth("depth")
 PROTOCOLS = ("full", "eigen", "eigen_fergus")
@@ -23,7 +24,9 @@ CROPS = {
 IMAGES_IN_ALL = 3
 
 
-def reference(prediction: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
+def reference(
+    prediction: NDArray[Any], truth: NDArray[Any], low: float = 0.001, high: float = 10.0
+) -> dict[str, float]:
     """Section IV-A over the pixels that have ground truth, in float64."""
     known = truth > 0
     d, t = prediction[known].astype(np.float64), truth[known].astype(np.float64)
@@ -35,7 +38,7 @@ def reference(prediction: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]
         "rms": np.sqrt(np.sum((t - d) ** 2) / n),
     }
     # Only these are of clipped depths: the others have no trouble with 0 or 12 metres.
-    d, t = np.clip(d, 0.001, 10), np.clip(t, 0.001, 10)
+    d, t = np.clip(d, low, high), np.clip(t, low, high)
     measures["log10"] = np.sum(np.abs(np.log10(t) - np.log10(d))) / n
     measures["rms_log"] = np.sqrt(np.sum((np.log(t) - np.log(d)) ** 2) / n)
     for k in (1, 2, 3):
@@ -208,6 +211,39 @@ def test_refined_depth_stays_within_the_range() -> None:
     refined = DEPTH.refined(torch.tensor([-1.0, 0.0, 5.0, 11.0]).bfloat16())
     assert refined.tolist() == pytest.approx([0.001, 0.001, 5.0, 10.0])
     assert DEPTH.output_bias(torch.tensor(2.5)).tolist() == [2.5]
+
+
+def test_everything_follows_the_range() -> None:
+    street = Depth("depth", minimum=1.0, maximum=80.0)
+    assert Modality.create("depth", "d", street.attributes).attributes == street.attributes
+    truth = np.array([[[0.5, 5.0, 15.9, 16.0], [31.9, 32.0, 80.0, 0.0]]], np.float32)
+    output = np.array([0.2, 4.0, 20.0, 90.0, 30.0, 32.0, 90.0, 7.0], np.float32)
+    maps = torch.from_numpy(output.reshape(1, 1, 1, 2, 4))
+    target = torch.from_numpy(truth)
+    found = street.statistics(maps, target, regions(["full"], (2, 4)))[0, 0, 0].numpy()
+    for name, expected in reference(output.reshape(1, 2, 4), truth, 1.0, 80.0).items():
+        assert float(street.measure(name)(found)) == pytest.approx(expected, rel=1e-6)
+    expected = np.clip(output, 1, 80)
+    assert street.refined(maps[0]).flatten().tolist() == expected.tolist()
+    assert street.single_task_prediction(maps[0].log()).flatten().numpy() == pytest.approx(expected)
+    clipped, capped = street.under("capped", maps, target)
+    assert clipped.flatten().tolist() == expected.tolist()
+    assert capped.flatten().tolist() == [0, 5, *truth.flatten().tolist()[2:6], 0, 0]
+    distances = next(iter(street.stratify(target).values()))
+    assert distances.flatten().tolist() == [0, 0, 0, 1, 1, 2, 2, 3]
+    assert street.check_target(truth[0]) is None
+    assert "90 m (allowed: 0 to 80 m" in str(street.check_prediction(output.reshape(1, 2, 4)))
+    assert street.clipped(output.reshape(1, 2, 4))[1] == 2
+    assert street.zoomed(target, torch.tensor(0.5))[0, 0].tolist()[:2] == [1, 10]
+    assert street.zoomed(target, torch.tensor(0.5))[0, 1, 2:].tolist() == [0, 0]
+    same = street.draw(np.full((1, 1, 1), 40.0)), Depth("d").draw(np.full((1, 1, 1), 5.0))
+    assert np.array_equal(*same)
+
+
+@pytest.mark.parametrize("bounds", [(0, 10), (2, 1), (1, np.inf), (1, np.nan)])
+def test_a_range_that_is_none_is_refused(bounds: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match=r"depth has the range .* Give two depths in metres"):
+        Depth("depth", *bounds)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities.base import (
     Array,
     Measure,
@@ -21,14 +22,14 @@ from jrn_lightning.modalities.drawing import GREY, colormap
 from jrn_lightning.modalities.regions import Regions, partition, spread
 
 MISSING: float = 0.0
-_CLIP = (1e-3, 10.0)  # metres; before the ratio and logarithm measures
-# Networks overshoot the end of the range a little: up to here a predicted depth is clipped to it.
-# What is further beyond is refused, it is rather in other units.
-_OVERSHOOT = 1.2 * _CLIP[1]
+# Networks overshoot the end of the range a little: up to so many times the largest depth a
+# predicted one is clipped to it. What is further beyond is refused, it is rather in other units.
+_OVERSHOOT = 1.2
 _LN_10 = math.log(10.0)
 _LN_125 = math.log(1.25)
 
-_DISTANCES = {"near": (0.0, 2.0), "middle": (2.0, 4.0), "far": (4.0, math.inf)}  # metres
+# Of the largest depth: 2 m and 4 m of 10 m.
+_DISTANCES = {"near": (0.0, 0.2), "middle": (0.2, 0.4), "far": (0.4, math.inf)}
 _EDGES = ("depth_edge", "depth_inside")
 
 _NAMES = (
@@ -64,10 +65,18 @@ class Depth(Modality):
     Measures (Section IV-A), with d* the truth and d the prediction: ``abs_rel`` Σ|d-d*|/d*,
     ``sq_rel`` Σ(d-d*)²/d* (the paper prints d*² in the denominator, its numbers are these),
     ``sq_rel_squared`` Σ(d-d*)²/d*², ``log10``, ``rms`` (metres), ``rms_log`` and the δ accuracies.
-    Prediction and truth are clipped to [0.001, 10] m for the ratio and logarithm measures only.
+    Prediction and truth are clipped to the range for the ratio and logarithm measures only.
 
-    >>> Depth("depth").channels
-    1
+    Args:
+        name: key in every dictionary.
+        minimum: smallest depth, metres.
+        maximum: largest depth, metres: 10 indoors (Section III-C), 80 by custom on a street.
+
+    Raises:
+        ConfigError: no range of positive depths.
+
+    >>> Depth("depth").attributes, Depth("depth", maximum=80.0).attributes
+    ({}, {'maximum': 80.0})
     """
 
     kind: ClassVar[str] = "depth"
@@ -77,8 +86,23 @@ class Depth(Modality):
     target_dtype: ClassVar[np.dtype[Any]] = np.dtype(np.float32)
     batch_dtype: ClassVar[torch.dtype] = torch.float32
 
-    #: largest depth of the data, metres (Section III-C)
-    maximum: ClassVar[float] = 10.0
+    def __init__(self, name: str, minimum: float = 1e-3, maximum: float = 10.0) -> None:
+        super().__init__(name)
+        if not 0 < minimum < maximum < math.inf:
+            raise ConfigError(
+                f"{name} has the range {minimum:g} to {maximum:g} m. Give two depths in metres, "
+                "the smaller one first, both greater than 0."
+            )
+        self.minimum, self.maximum = float(minimum), float(maximum)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What differs from the defaults: caches without a range mean these."""
+        given = {"minimum": (self.minimum, 1e-3), "maximum": (self.maximum, 10.0)}
+        return {key: value for key, (value, usual) in given.items() if value != usual}
+
+    def _clamped(self, depth: Tensor) -> Tensor:
+        return depth.clamp(self.minimum, self.maximum)
 
     @property
     def channels(self) -> int:
@@ -90,22 +114,32 @@ class Depth(Modality):
         return target > MISSING
 
     def check_prediction(self, prediction: NDArray[Any]) -> str | None:
-        """Finite, and within [0, 10] m."""
+        """Finite, and from 0 to the largest depth."""
         if not np.isfinite(prediction).all():
             return f"holds {_first_not_finite(prediction)} (depth is finite, in metres)"
-        return _check_range(prediction)
+        return self._check_range(prediction)
 
     def clipped(self, prediction: NDArray[Any]) -> tuple[NDArray[Any], int]:
-        """Depths up to 20 % beyond 10 m become 10 m."""
-        beyond = (prediction > self.maximum) & (prediction <= _OVERSHOOT)
+        """Depths up to 20 % beyond the largest one become it."""
+        beyond = (prediction > self.maximum) & (prediction <= _OVERSHOOT * self.maximum)
         largest = prediction.dtype.type(self.maximum)
         return np.where(beyond, largest, prediction), int(beyond.sum())
 
     def check_target(self, target: NDArray[Any]) -> str | None:
-        """Finite, and within [0, 10] m; 0 is a missing pixel."""
+        """As a prediction; 0 is a missing pixel."""
         if not np.isfinite(target).all():
             return f"holds {_first_not_finite(target)} (write missing depth as 0)"
-        return _check_range(target)
+        return self._check_range(target)
+
+    def _check_range(self, values: NDArray[Any]) -> str | None:
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 1.001 * self.maximum:  # float16 has steps of a thousandth
+            found = low if low < 0 else high
+            return (
+                f"holds a depth of {found:g} m "
+                f"(allowed: 0 to {self.maximum:g} m; are the units metres?)"
+            )
+        return None
 
     def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Mean of (D' - D*)² / D* over the valid pixels, the first term of equation 1."""
@@ -115,8 +149,8 @@ class Depth(Modality):
         return error.sum() / valid.sum()
 
     def refined(self, output: Tensor) -> Tensor:
-        """The head's output, kept within [0.001, 10] m (Section III-C)."""
-        return output.float().clamp(*_CLIP)
+        """The head's output, kept within the range (Section III-C)."""
+        return self._clamped(output.float())
 
     def output_bias(self, mean_target: Tensor) -> Tensor:
         """The mean training depth: the head starts at a plausible constant map."""
@@ -147,8 +181,8 @@ class Depth(Modality):
         return (difference.square().sum() / n - 0.85 * mean.square()).clamp_min(1e-8).sqrt()
 
     def single_task_prediction(self, output: Tensor) -> Tensor:
-        """Log-depth to metres within [0.001, 10]."""
-        return output.float().exp().clamp(*_CLIP)
+        """Log-depth to metres within the range."""
+        return self._clamped(output.float().exp())
 
     def zoomed(self, target: Tensor, factor: Tensor) -> Tensor:
         """Seen ``factor`` times as large, everything is that many times nearer."""
@@ -166,7 +200,8 @@ class Depth(Modality):
         # CPU. What differs is exact: products with and sums of zeros and ones.
         known = self.target_valid(target).to(target.dtype)
         truth = (target * known).add_(1 - known)
-        log_truth = truth.clamp(*_CLIP).log_()
+        log_truth = self._clamped(truth).log_()
+        bounds = self.minimum, self.maximum
         n = regions.sums(known)  # (B, P)
         # Written again and again, they stay in the processor's cache; fresh maps would not.
         difference, relative, log_difference, scratch = (torch.empty_like(truth) for _ in range(4))
@@ -190,7 +225,9 @@ class Depth(Modality):
             # Every error is zero at a missing pixel.
             torch.sub(depth, truth, out=difference).abs_().mul_(known)
             torch.div(difference, truth, out=relative)
-            torch.clamp(depth, *_CLIP, out=log_difference).log_().sub_(log_truth).abs_().mul_(known)
+            torch.clamp(depth, *bounds, out=log_difference).log_().sub_(log_truth).abs_().mul_(
+                known
+            )
             sums = torch.cat([n[None], regions.sums_of(errors())])  # (D, B, P)
             sums[_NAMES.index("abs_log10")] /= _LN_10
             setups.append(sums.movedim(0, -1))
@@ -217,20 +254,23 @@ class Depth(Modality):
         return (*_DISTANCES, *_EDGES)
 
     def stratify(self, target: Tensor) -> Mapping[tuple[str, ...], Tensor]:
-        """Near is below 2 m, far above 4 m.
+        """Near is below a fifth of the largest depth (2 m of 10 m), far above two fifths.
 
         An edge is where depth changes by more than a tenth within a window of a 240th of the
         height to each side: occlusions do, a floor seen at a grazing angle does not.
         """
         valid = self.target_valid(target)
-        distance = [(target >= low) & (target < high) & valid for low, high in _DISTANCES.values()]
+        distance = [
+            (target >= low * self.maximum) & (target < high * self.maximum) & valid
+            for low, high in _DISTANCES.values()
+        ]
         logarithm = torch.where(valid, target, 1.0).log()
         edge = (spread(logarithm, valid) > math.log(1.1)) & valid
         return {tuple(_DISTANCES): partition(*distance), _EDGES: partition(edge, valid & ~edge)}
 
     @property
     def conventions(self) -> tuple[str, ...]:
-        """Predictions within [0.001, 10] m for every measure; or truth strictly between, too.
+        """Predictions within the range for every measure; or truth strictly between, too.
 
         The usual way clips for the ratio and logarithm measures only. ``capped`` is the mask of
         Eigen et al.'s evaluation.
@@ -240,11 +280,12 @@ class Depth(Modality):
     def under(self, convention: str, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`conventions`."""
         if convention == "capped":
-            target = torch.where((target > _CLIP[0]) & (target < _CLIP[1]), target, MISSING)
-        return outputs.clamp(*_CLIP), target
+            inside = (target > self.minimum) & (target < self.maximum)
+            target = torch.where(inside, target, MISSING)
+        return self._clamped(outputs), target
 
     def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
-        """Near is dark, 10 m is bright."""
+        """Near is dark, the largest depth is bright."""
         return colormap(prediction[0] / self.maximum, "viridis")
 
     def draw_target(self, target: NDArray[Any]) -> NDArray[np.uint8]:
@@ -264,14 +305,3 @@ class Depth(Modality):
 def _first_not_finite(values: NDArray[Any]) -> str:
     where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
     return f"{values[where]} at {where}"
-
-
-def _check_range(values: NDArray[Any]) -> str | None:
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > Depth.maximum + 1e-2:  # float16 at 10 m has steps of 8 mm
-        found = low if low < 0 else high
-        return (
-            f"holds a depth of {found:g} m "
-            f"(allowed: 0 to {Depth.maximum:g} m; are the units metres?)"
-        )
-    return None
