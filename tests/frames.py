@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jrn_lightning import keys
-from jrn_lightning.importers.frames import Frame
+from jrn_lightning.importers.frames import Frame, frame_id
 from jrn_lightning.modalities import Modality
 from jrn_lightning.predictors.settings import SingleTaskSettings
 from tests.caches import _render, _room, modalities
@@ -36,19 +36,20 @@ class BoxRooms:
         self.truths: dict[str, tuple[str, ...]] = {}
         self.modalities: dict[str, Modality] = modalities()
         self.splits = {
-            keys.TRAIN: list(range(1, 2 * scenes + 1)),
-            keys.TEST: list(range(2 * scenes + 1, 3 * scenes + 1)),
-            keys.PREDICT: [3 * scenes + 1, 3 * scenes + 2],
+            keys.TRAIN: [frame_id(n) for n in range(1, 2 * scenes + 1)],
+            keys.TEST: [frame_id(n) for n in range(2 * scenes + 1, 3 * scenes + 1)],
+            keys.PREDICT: [frame_id(3 * scenes + 1), frame_id(3 * scenes + 2)],
         }
         self.reads = 0
 
-    def scene(self, number: int) -> str:
+    def scene(self, frame: str) -> str:
         """Two neighbours share one."""
-        return f"scene_{(number - 1) // 2}"
+        return f"scene_{(int(frame) - 1) // 2}"
 
-    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+    def read(self, frame: str, *, image: bool = True, targets: bool = True) -> Frame:
         """Rendered anew; the colour tells class and depth."""
         self.reads += 1
+        number = int(frame)
         rng = np.random.default_rng((number - 1) // 2)
         depth, label = _render(_room(rng), self.size, 0.3 * (number % 2))
         shade = 40 + 40 * label[..., None] + 8 * depth[..., None] + [0, 10, 20]

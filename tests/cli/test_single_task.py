@@ -64,9 +64,9 @@ def test_networks_of_our_own_for_everything_or_for_one_modality(
         assert cache.splits == ("train", "test", "predict")
     networks = tmp_path / "own-single-task"
     assert len(list(networks.glob("*.ckpt"))) == 4
-    numbers = [n for ns in FrameFolder(frames, WANG5).splits.values() for n in ns]
-    maps = np.full((len(numbers), 5, 6, 8), 0.2, np.float32)
-    np.savez(tmp_path / "semantic.npz", index=numbers, probability=maps)
+    ids = [n for ns in FrameFolder(frames, WANG5).splits.values() for n in ns]
+    maps = np.full((len(ids), 5, 6, 8), 0.2, np.float32)
+    np.savez(tmp_path / "semantic.npz", index=ids, probability=maps)
     mixed = [*command, "--semantic", tmp_path / "semantic.npz", "--semantic-sampling", "unseen"]
     assert jrn(monkeypatch, *mixed, "--out", tmp_path / "mixed.h5") == 0
     with PredictionCache(tmp_path / "mixed.h5") as cache:
@@ -165,8 +165,8 @@ def test_a_difference_between_training_and_test_quality_is_told(
     data = FrameFolder(frames, WANG5)
     good, bad = np.eye(5, dtype=np.float32), np.full((5,), 0.2, np.float32)
     maps = {"depth": [], "semantic": []}  # type: ignore[var-annotated]
-    numbers = [n for ns in data.splits.values() for n in ns]
-    for n in numbers:
+    ids = [n for ns in data.splits.values() for n in ns]
+    for n in ids:
         depth = np.full((48, 64), 2.0, np.float32)
         label = np.zeros((48, 64), np.int64)
         if n not in data.splits["predict"]:
@@ -178,7 +178,7 @@ def test_a_difference_between_training_and_test_quality_is_told(
         maps["depth"].append(np.minimum(depth, 10)[None])
         maps["semantic"].append(np.moveaxis(0.5 * good[label] + 0.5 * bad, -1, 0))
     for name, values in maps.items():
-        np.savez(tmp_path / f"{name}.npz", index=numbers, prediction=np.stack(values))
+        np.savez(tmp_path / f"{name}.npz", index=ids, prediction=np.stack(values))
     given = [*("--depth", tmp_path / "depth.npz"), *("--semantic", tmp_path / "semantic.npz")]
     command = ["cache", "nyu", "--frames", frames, *given, "--out", tmp_path / "a.h5"]
     assert jrn(monkeypatch, *command, "--depth-sampling", "in-sample") == 0

@@ -15,13 +15,14 @@ from PIL import Image
 from jrn_lightning.cache import PredictionCache, check
 from jrn_lightning.errors import CacheError
 from jrn_lightning.importers.build import Input, build
-from jrn_lightning.importers.frames import DataSet
+from jrn_lightning.importers.frames import DataSet, Frame, frame_id
 from jrn_lightning.importers.labels import STRUCTURAL5, WANG5, LabelSpace, nyu40_of_raw
 from jrn_lightning.importers.nyu import DEPTH, SEMANTIC, FrameFolder, LabeledMat
 from jrn_lightning.importers.nyu import modalities as nyu_modalities
 from jrn_lightning.importers.sources import PredictionSource, open_source
 
 SIZE = (24, 32)
+IDS = [frame_id(n) for n in range(1, 1450)]  # of the whole data set
 TRAIN, TEST, UNLABELLED = [3, 4, 5, 8], [1, 2, 9], [6, 7]
 FRAMES = 9
 SCENES = ["kitchen_0004", "kitchen_0004", "office_0003", "office_0003", "office_0004"] + [
@@ -103,18 +104,18 @@ def write_splits(path: Path, train: list[int], test: list[int]) -> Path:
 def write_predictions(folder: Path, data: DataSet, *, index: bool = True) -> dict[str, Path]:
     """Depth and probabilities that resemble the ground truth, where there is one."""
     rng = np.random.default_rng(1)
-    wanted = sorted(n for numbers in data.splits.values() for n in numbers)
+    last = max(int(f) for ids in data.splits.values() for f in ids)
     labelled = {n for split, ns in data.splits.items() if split != "predict" for n in ns}
-    depths = np.full((wanted[-1], SIZE[0] // 4, SIZE[1] // 4), 2.0, np.float16)
-    odds = np.full((wanted[-1], 5, SIZE[0] // 4, SIZE[1] // 4), 0.2, np.float16)
-    for n in labelled:
-        targets = data.read(n).targets
+    depths = np.full((last, SIZE[0] // 4, SIZE[1] // 4), 2.0, np.float16)
+    odds = np.full((last, 5, SIZE[0] // 4, SIZE[1] // 4), 0.2, np.float16)
+    for frame in labelled:
+        targets, n = data.read(frame).targets, int(frame)
         assert targets is not None
         depths[n - 1] = targets[DEPTH][2::4, 2::4] * rng.uniform(0.9, 1.1)
         label = targets[SEMANTIC][2::4, 2::4]
         for k in range(5):
             odds[n - 1, k] = np.where(label == k, 0.6, np.where(label == 255, 0.2, 0.1))
-    numbers = {"index": np.arange(1, wanted[-1] + 1)} if index else {}
+    numbers = {"index": np.arange(1, last + 1)} if index else {}
     np.savez(folder / "depth.npz", depth=depths, **numbers)
     np.savez(folder / "semantic.npz", probability=odds, **numbers)
     return {DEPTH: folder / "depth.npz", SEMANTIC: folder / "semantic.npz"}
@@ -122,9 +123,9 @@ def write_predictions(folder: Path, data: DataSet, *, index: bool = True) -> dic
 
 def open_all(paths: dict[str, Path], data: DataSet) -> dict[str, Input]:
     kinds = nyu_modalities(WANG5)
-    frames = max(n for numbers in data.splits.values() for n in numbers)
+    ids = [frame for split in data.splits.values() for frame in split]
     return {
-        name: Input(open_source(path, kinds[name], frames=frames), f"net-{name}", "in-sample")
+        name: Input(open_source(path, kinds[name], ids=ids), f"net-{name}", "in-sample")
         for name, path in paths.items()
     }
 
@@ -177,12 +178,12 @@ def test_the_folder_becomes_a_cache(folder: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             train.image(2), np.asarray(Image.open(folder / "rgb" / "0005.jpg"))
         )
-        np.testing.assert_array_equal(train.prediction(DEPTH, 2), inputs[DEPTH].source.read(5))
+        np.testing.assert_array_equal(train.prediction(DEPTH, 2), inputs[DEPTH].source.read("0005"))
 
 
 def test_the_largest_picture_value_is_still_a_depth(folder: Path) -> None:
     Image.fromarray(np.full(SIZE, 255, np.uint8)).save(folder / "depth" / "0003.png")
-    targets = FrameFolder(folder, WANG5).read(3).targets
+    targets = FrameFolder(folder, WANG5).read("0003").targets
     assert targets is not None
     assert targets[DEPTH].max() == np.float32(9.99547)
 
@@ -197,10 +198,10 @@ def test_long_runs_are_cut_where_the_colours_change(tmp_path: Path) -> None:
     (folder / "train.txt").write_text("".join(numbers))
     (folder / "test.txt").write_text("")
     data = FrameFolder(folder, WANG5)
-    assert [data.scene(n) for n in range(1, 11)] == ["train_0001"] * 4 + ["train_0005"] * 6
+    assert [data.scene(frame) for frame in IDS[:10]] == ["train_0001"] * 4 + ["train_0005"] * 6
     (folder / "train.txt").write_text("".join(numbers[:8]))  # short runs are left whole
     data = FrameFolder(folder, WANG5)
-    assert {data.scene(n) for n in range(1, 9)} == {"train_0001"}
+    assert {data.scene(frame) for frame in IDS[:8]} == {"train_0001"}
 
 
 def _remove(name: str) -> Callable[[Path], object]:
@@ -220,7 +221,7 @@ def _write(name: str, text: str) -> Callable[[Path], object]:
     [
         (shutil.rmtree, r"train\.txt cannot be read"),
         (_remove("test.txt"), r"test\.txt cannot be read"),
-        (_remove("rgb/0004.jpg"), r"rgb/0004\.jpg is missing.*take 4 off its lists"),
+        (_remove("rgb/0004.jpg"), r"rgb/0004\.jpg is missing.*take 0004 off its lists"),
         (_remove("depth/0008.png"), r"depth/0008\.png is missing"),
         (_remove("label40/0009.png"), r"label40/0009\.png is missing"),
         (_write("depth/0004.png", "no picture"), r"depth/0004\.png cannot be read"),
@@ -411,7 +412,7 @@ def test_missing_frames_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=r"depth\.npz lacks depth.* 2 of 9 frames.*0008"):
         build(data, open_all(paths, data), tmp_path / "a.h5")
     np.savez(paths[DEPTH], depth=maps[:7])
-    with pytest.raises(CacheError, match=r"of 7 frames.*frames up to 9.*'index'"):
+    with pytest.raises(CacheError, match=r"of 7 frames.*frames up to 0009.*'index'"):
         build(data, open_all(paths, data), tmp_path / "a.h5")
 
 
@@ -438,7 +439,8 @@ class Ramps:
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
-        self.splits = {"train": list(range(1, 31)), "test": list(range(31, 41))}
+        self.ids = [frame_id(n) for n in range(1, 41)]
+        self.splits = {"train": self.ids[:30], "test": self.ids[30:]}
         self.notes: dict[str, str] = {}
         self.truths: dict[str, tuple[str, ...]] = {}
         self.modalities = nyu_modalities(WANG5)
@@ -447,16 +449,14 @@ class Ramps:
                 DEPTH: (depth_values(rng) / 25).astype(np.float32),
                 SEMANTIC: np.repeat(rng.integers(0, 5, (6, 32)), 4, 0).astype(np.uint8),
             }
-            for n in range(1, 41)
+            for n in self.ids
         }
 
-    def scene(self, number: int) -> str:
-        return f"scene{number // 3}"
+    def scene(self, frame: str) -> str:
+        return f"scene{int(frame) // 3}"
 
-    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Any:
-        from jrn_lightning.importers.frames import Frame
-
-        return Frame(np.zeros((*SIZE, 3), np.uint8) if image else None, self.truth[number])
+    def read(self, frame: str, *, image: bool = True, targets: bool = True) -> Any:
+        return Frame(np.zeros((*SIZE, 3), np.uint8) if image else None, self.truth[frame])
 
 
 ORDERS = {
@@ -507,9 +507,9 @@ def real_sources(folder: Path) -> dict[str, PredictionSource]:
     kinds = nyu_modalities(WANG5)
     predictions = folder / "predictions"
     return {
-        DEPTH: open_source(predictions / "depth_meter_xxs.npz", kinds[DEPTH], frames=1449),
+        DEPTH: open_source(predictions / "depth_meter_xxs.npz", kinds[DEPTH], ids=IDS),
         SEMANTIC: open_source(
-            predictions / "semantic_deeplab_ade20k_wang5.npz", kinds[SEMANTIC], frames=1449
+            predictions / "semantic_deeplab_ade20k_wang5.npz", kinds[SEMANTIC], ids=IDS
         ),
     }
 
@@ -551,10 +551,10 @@ def test_real_frames_become_a_cache(nyu_folder: Path, tmp_path: Path) -> None:
 def test_real_predictions_in_another_order_are_refused(nyu_folder: Path, tmp_path: Path) -> None:
     data = FrameFolder(nyu_folder, WANG5)
     sources = real_sources(nyu_folder)
-    maps = np.stack([sources[DEPTH].read(n)[0] for n in range(1, 1450)])
+    maps = np.stack([sources[DEPTH].read(frame)[0] for frame in IDS])
     for shift in (1, 0):
         np.save(tmp_path / "depth.npy", np.roll(maps, shift, 0))
-        depth = open_source(tmp_path / "depth.npy", nyu_modalities(WANG5)[DEPTH], frames=1449)
+        depth = open_source(tmp_path / "depth.npy", nyu_modalities(WANG5)[DEPTH], ids=IDS)
         inputs = {DEPTH: Input(depth, "d"), SEMANTIC: Input(sources[SEMANTIC], "s")}
 
         def stop() -> None:

@@ -16,6 +16,7 @@ from jrn_lightning.importers.sources import open_source
 from jrn_lightning.modalities import Depth, Modality, Semantic
 
 N, H, W, K = 7, 4, 6, 3
+IDS = [f"{n:04d}" for n in range(1, N + 1)]
 DEPTH = Depth("depth")
 SEMANTIC = Semantic("semantic", ["a", "b", "c"])
 RNG = np.random.default_rng(0)
@@ -83,28 +84,56 @@ def test_every_form_gives_the_same_maps(
     tmp_path: Path, modality: Modality, store: Callable[[Path, Maps], Path]
 ) -> None:
     maps = DEPTHS if modality is DEPTH else ODDS
-    source = open_source(store(tmp_path, maps), modality, frames=N)
-    assert source.numbers == list(range(1, N + 1))
+    source = open_source(store(tmp_path, maps), modality, ids=IDS)
+    assert source.ids == IDS
     assert source.shape == (modality.channels, H, W)
     assert source.dtype == np.float32
     for i in range(N):
         expected = maps[i].reshape(-1, H, W)
-        np.testing.assert_array_equal(source.read(i + 1), expected)
+        np.testing.assert_array_equal(source.read(IDS[i]), expected)
     assert len(source.hash()) == 64
 
 
 def test_maps_are_matched_by_index(tmp_path: Path) -> None:
     order = np.array([3, 1, 7, 2, 6, 4, 5])
     np.savez(tmp_path / "a.npz", index=order, depth=DEPTHS[order - 1])
-    source = open_source(tmp_path / "a.npz", DEPTH, frames=N)
+    source = open_source(tmp_path / "a.npz", DEPTH, ids=IDS)
     assert source.ordered_by_name
     for i in range(N):
-        np.testing.assert_array_equal(source.read(i + 1)[0], DEPTHS[i])
+        np.testing.assert_array_equal(source.read(IDS[i])[0], DEPTHS[i])
+
+
+TEXT = ["ulm/ulm_10", "aachen/a_2", "aachen/a_10"]
+
+
+def test_frames_are_called_by_any_text(tmp_path: Path) -> None:
+    named = {id: DEPTHS[k] for k, id in enumerate(TEXT)}
+    for id, depth in named.items():
+        (tmp_path / id).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f"{id}.npy", depth)
+    np.savez(tmp_path / "index.npz", index=TEXT, depth=np.stack(list(named.values())))
+    in_order = ["aachen/a_2", "aachen/a_10", "ulm/ulm_10"]  # numbers by value
+    np.savez(tmp_path / "order.npz", depth=np.stack([named[id] for id in in_order]))
+    for path in (tmp_path, tmp_path / "index.npz", tmp_path / "order.npz"):
+        source = open_source(path, DEPTH, ids=TEXT)
+        assert sorted(source.ids) == sorted(TEXT)
+        assert source.ordered_by_name == (path.name != "order.npz")
+        for id, depth in named.items():
+            np.testing.assert_array_equal(source.read(id)[0], depth)
+    np.savez(tmp_path / "numbers.npz", index=[1, 2, 3], depth=DEPTHS[:3])
+    with pytest.raises(CacheError, match=r"type int64 for 3 maps.*frame id of each map, as ulm/"):
+        open_source(tmp_path / "numbers.npz", DEPTH, ids=TEXT)
+
+
+def test_frames_may_be_counted_from_0(tmp_path: Path) -> None:
+    source = open_source(npy(tmp_path, DEPTHS), DEPTH, ids=[str(n) for n in range(N)])
+    np.testing.assert_array_equal(source.read("0")[0], DEPTHS[0])
+    assert source.ids[-1] == str(N - 1)
 
 
 def test_half_precision_and_class_names_are_kept(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", probability=ODDS.astype(np.float16), classes=["a", "b", "c"])
-    source = open_source(tmp_path / "a.npz", SEMANTIC, frames=N)
+    source = open_source(tmp_path / "a.npz", SEMANTIC, ids=IDS)
     assert source.dtype == np.float16
     assert source.classes == ("a", "b", "c")
     assert not source.ordered_by_name
@@ -115,22 +144,22 @@ def test_png_millimetres(tmp_path: Path) -> None:
     for i, one in enumerate(millimetres):
         Image.fromarray(one).save(tmp_path / f"{i + 1}.png")
     with pytest.raises(CacheError, match=r"no stated unit.*--depth-scale 0\.001"):
-        open_source(tmp_path, DEPTH, frames=N)
-    source = open_source(tmp_path, DEPTH, frames=N, scale=1e-3)
-    np.testing.assert_allclose(source.read(3)[0], DEPTHS[2], atol=1e-3)
-    assert source.read(3).dtype == np.float32
+        open_source(tmp_path, DEPTH, ids=IDS)
+    source = open_source(tmp_path, DEPTH, ids=IDS, scale=1e-3)
+    np.testing.assert_allclose(source.read("0003")[0], DEPTHS[2], atol=1e-3)
+    assert source.read("0003").dtype == np.float32
 
 
 def test_the_hash_is_that_of_the_file(tmp_path: Path) -> None:
     path = npy(tmp_path, DEPTHS)
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert open_source(path, DEPTH, frames=N).hash() == expected
+    assert open_source(path, DEPTH, ids=IDS).hash() == expected
 
 
 def test_the_hash_of_a_folder_is_of_names_and_content(tmp_path: Path) -> None:
-    before = open_source(folder_of_npy(tmp_path, DEPTHS), DEPTH, frames=N).hash()
+    before = open_source(folder_of_npy(tmp_path, DEPTHS), DEPTH, ids=IDS).hash()
     (tmp_path / "frame_0001.npy").rename(tmp_path / "frame_0008.npy")
-    assert open_source(tmp_path, DEPTH, frames=N).hash() != before
+    assert open_source(tmp_path, DEPTH, ids=IDS).hash() != before
 
 
 def _npz(**arrays: Any) -> Callable[[Path], Path]:
@@ -180,13 +209,13 @@ def _eight_bit(folder: Path) -> Path:
         (_npz(one=DEPTHS, two=DEPTHS), "which are the predictions"),
         (_npz(depth=DEPTHS, index=np.arange(N)), "counted from 1"),
         (_npz(depth=DEPTHS, index=np.arange(1, N)), "6 entries .* for 7 maps"),
-        (_npz(depth=DEPTHS, index=[1, 2, 3, 4, 5, 6, 6]), "frame 6 twice"),
+        (_npz(depth=DEPTHS, index=[1, 2, 3, 4, 5, 6, 6]), "frame 0006 twice"),
         (_npz(depth=DEPTHS, index=np.arange(N) + 1.5), "entries of type float64"),
         (_npz(depth=DEPTHS.astype(str)), "of type <U"),
         (_npz(depth=ODDS), r"shape \(3, 4, 6\).*1 channel"),
         (_npz(depth=DEPTHS[:0]), "no predictions"),
         (_folder(), r"holds no \.npy or \.png"),
-        (_folder(n1=DEPTHS[0], n01=DEPTHS[0]), "frame 1 is there twice"),
+        (_folder(n1=DEPTHS[0], n01=DEPTHS[0]), "frame 0001 is there twice"),
         (_folder(first=DEPTHS[0]), r"first\.npy: the name does not end in a frame number"),
         (_eight_bit, "mode L, not a 16-bit"),
     ],
@@ -195,21 +224,21 @@ def test_what_cannot_be_used_is_refused(
     tmp_path: Path, store: Callable[[Path], Path], message: str
 ) -> None:
     with pytest.raises(CacheError, match=message) as caught:
-        open_source(store(tmp_path), DEPTH, frames=N)
+        open_source(store(tmp_path), DEPTH, ids=IDS)
     assert str(tmp_path) in str(caught.value)
 
 
 def test_one_map_of_another_size_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "1.npy", DEPTHS[0])
     np.save(tmp_path / "2.npy", DEPTHS[0][:, 1:])
-    source = open_source(tmp_path, DEPTH, frames=2)
-    with pytest.raises(CacheError, match=r"frame 2 has shape \(1, 4, 5\)"):
-        source.read(2)
+    source = open_source(tmp_path, DEPTH, ids=IDS[:2])
+    with pytest.raises(CacheError, match=r"frame 0002 has shape \(1, 4, 5\)"):
+        source.read("0002")
 
 
 def test_an_array_can_be_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", one=DEPTHS, two=DEPTHS + 1)
-    source = open_source(tmp_path / "a.npz", DEPTH, frames=N, key="two")
-    np.testing.assert_array_equal(source.read(1)[0], DEPTHS[0] + 1)
+    source = open_source(tmp_path / "a.npz", DEPTH, ids=IDS, key="two")
+    np.testing.assert_array_equal(source.read("0001")[0], DEPTHS[0] + 1)
     with pytest.raises(CacheError, match=r"'three'.*one, two"):
-        open_source(tmp_path / "a.npz", DEPTH, frames=N, key="three")
+        open_source(tmp_path / "a.npz", DEPTH, ids=IDS, key="three")

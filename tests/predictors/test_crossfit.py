@@ -76,7 +76,7 @@ def test_in_sample_predictions_need_no_other_networks(finished: Path) -> None:
     flattered = job.run()["depth"]
     assert before == {f: f.stat().st_mtime_ns for f in finished.glob("*.ckpt")}
     data = BoxRooms()
-    same = {n: np.array_equal(honest.read(n), flattered.read(n)) for n in honest.numbers}
+    same = {n: np.array_equal(honest.read(n), flattered.read(n)) for n in honest.ids}
     assert {same[n] for n in data.splits[keys.TRAIN]} == {False}
     assert {same[n] for n in data.splits[keys.TEST]} == {True}
 
@@ -98,9 +98,9 @@ def test_every_frame_is_predicted_in_the_modalities_units(finished: Path) -> Non
     assert sources["semantic"].shape == (5, 12, 16)
     data = BoxRooms()
     for name, source in sources.items():
-        assert source.numbers == sorted(n for ns in data.splits.values() for n in ns)
-        for number in source.numbers:
-            assert data.modalities[name].check_prediction(source.read(number)) is None
+        assert source.ids == sorted(n for ns in data.splits.values() for n in ns)
+        for frame in source.ids:
+            assert data.modalities[name].check_prediction(source.read(frame)) is None
 
 
 def test_the_networks_learn(tmp_path: Path) -> None:
@@ -119,9 +119,9 @@ def test_the_networks_learn(tmp_path: Path) -> None:
     }
     constant = np.exp(np.mean([np.log(truth[n]) for n in data.splits[keys.TRAIN]]))
     for split in (keys.TRAIN, keys.TEST):  # both are of scenes that the network has not seen
-        numbers = data.splits[split]
-        error = [np.abs(np.log(source.read(n)[0].astype(float) / truth[n])).mean() for n in numbers]
-        known = [np.abs(np.log(constant / truth[n])).mean() for n in numbers]
+        ids = data.splits[split]
+        error = [np.abs(np.log(source.read(n)[0].astype(float) / truth[n])).mean() for n in ids]
+        known = [np.abs(np.log(constant / truth[n])).mean() for n in ids]
         assert np.mean(error) < 0.8 * np.mean(known)
 
 
@@ -137,9 +137,9 @@ def test_work_is_told_to_the_end(tmp_path: Path) -> None:
 
 def test_finished_networks_are_not_trained_again(finished: Path, tmp_path: Path) -> None:
     before = {f.name: f.stat().st_mtime_ns for f in finished.glob("*.ckpt")}
-    maps = {m: s.read(1).copy() for m, s in fit(finished).run().items()}
+    maps = {m: s.read("0001").copy() for m, s in fit(finished).run().items()}
     (finished / "depth-fold1.npz").unlink()  # predictions can be made again from the network
-    again = {m: s.read(1) for m, s in fit(finished).run().items()}
+    again = {m: s.read("0001") for m, s in fit(finished).run().items()}
     assert before == {f.name: f.stat().st_mtime_ns for f in finished.glob("*.ckpt")}
     for m, expected in maps.items():
         np.testing.assert_array_equal(again[m], expected)
@@ -173,9 +173,9 @@ def test_processes_side_by_side_give_the_same_predictions(finished: Path, tmp_pa
     alone = fit(finished).run()
     assert sum(told) == pytest.approx(job.cost)
     for m in alone:
-        for number in alone[m].numbers:
+        for frame in alone[m].ids:
             np.testing.assert_allclose(
-                beside[m].read(number), alone[m].read(number), rtol=2e-2, atol=2e-3
+                beside[m].read(frame), alone[m].read(frame), rtol=2e-2, atol=2e-3
             )
 
 
@@ -203,9 +203,9 @@ def test_a_damaged_network_is_named(tmp_path: Path) -> None:
 class WithoutCeiling(BoxRooms):
     """The label Ceiling is only in the first scene."""
 
-    def read(self, number: int, **wanted: bool):  # type: ignore[no-untyped-def, override]
-        frame = super().read(number, **wanted)
-        if frame.targets is not None and self.scene(number) != "scene_0":
+    def read(self, id: str, **wanted: bool):  # type: ignore[no-untyped-def, override]
+        frame = super().read(id, **wanted)
+        if frame.targets is not None and self.scene(id) != "scene_0":
             label = frame.targets["semantic"]
             label[label == 2] = 255
         return frame
@@ -223,11 +223,11 @@ class WithoutTruth(BoxRooms):
         super().__init__()
         self.nothing = nothing
 
-    def read(self, number: int, **wanted: bool):  # type: ignore[no-untyped-def, override]
-        frame = super().read(number, **wanted)
-        if frame.targets is not None and number <= 3:
+    def read(self, id: str, **wanted: bool):  # type: ignore[no-untyped-def, override]
+        frame = super().read(id, **wanted)
+        if frame.targets is not None and id <= "0003":
             frame.targets["depth"][:] = 0
-            if number == 3 and self.nothing:
+            if id == "0003" and self.nothing:
                 frame.targets["semantic"][:] = 255
         return frame
 
@@ -293,6 +293,6 @@ def test_the_frames_on_disk_are_used_again_and_removed_in_the_end(tmp_path: Path
     job.run()
     assert (first.reads, second.reads) == (20, 0)
     listing = json.loads((tmp_path / "frames" / "frames.json").read_text())
-    assert len(listing["numbers"]) == 20
+    assert len(listing["ids"]) == 20
     job.clean()
     assert {f.suffix for f in tmp_path.iterdir()} == {".ckpt"}

@@ -42,7 +42,11 @@ def test_own_depth_beside_imported_semantics(tmp_path: Path) -> None:
     data, out = BoxRooms(), tmp_path / "mixed.h5"
     maps = np.full((20, 5, 3, 4), 0.2, np.float16)
     np.savez(tmp_path / "semantic.npz", index=np.arange(1, 21), probability=maps)
-    source = open_source(tmp_path / "semantic.npz", data.modalities["semantic"], frames=20)
+    source = open_source(
+        tmp_path / "semantic.npz",
+        data.modalities["semantic"],
+        ids=[f"{n:04d}" for n in range(1, 21)],
+    )
     imported = {"semantic": Input(source, "flat", "unseen")}
     predict_into_cache(data, imported, tiny_settings(epochs=1), out, silent, workers=1)
     with PredictionCache(out) as cache:

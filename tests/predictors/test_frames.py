@@ -15,7 +15,7 @@ def test_images_are_antialiased_and_truth_is_never_mixed(tmp_path: Path) -> None
     data = BoxRooms(frame=(96, 128))
     told: list[None] = []
     frames = prepare(data, (48, 64), tmp_path, lambda: told.append(None))
-    assert len(told) == len(frames.numbers) == 20
+    assert len(told) == len(frames.ids) == 20
     number = data.splits[keys.TRAIN][3]
     frame = data.read(number)
     assert frame.image is not None

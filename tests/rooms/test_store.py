@@ -11,10 +11,11 @@ import pytest
 
 from jrn_lightning import keys
 from jrn_lightning.errors import CacheError
-from jrn_lightning.importers.frames import DataSet
+from jrn_lightning.importers.frames import DataSet, frame_id
 from jrn_lightning.rooms import Rooms, RoomsSpec, render, store
 from jrn_lightning.rooms.view import draw_room
 
+IDS = [frame_id(n) for n in range(1, 7)]
 SPEC = RoomsSpec(seed=5, train_rooms=2, test_rooms=1, views=2, height=48, width=64)
 
 
@@ -48,7 +49,7 @@ def test_frames_hold_what_the_generator_drew(rendered: Path) -> None:
     for room in range(3):
         for view in draw_room(SPEC.seed, room, SPEC.views, SPEC.size):
             number += 1
-            frame = data.read(number)
+            frame = data.read(frame_id(number))
             assert frame.image is not None
             assert frame.targets is not None
             np.testing.assert_array_equal(frame.image, view.image)
@@ -59,12 +60,12 @@ def test_frames_hold_what_the_generator_drew(rendered: Path) -> None:
 
 def test_the_data_set_says_what_it_is(rendered: Path) -> None:
     data = Rooms(SPEC, rendered)
-    assert data.splits == {keys.TRAIN: [1, 2, 3, 4], keys.TEST: [5, 6]}
+    assert data.splits == {keys.TRAIN: IDS[:4], keys.TEST: IDS[4:]}
     scenes = ["train_room_001"] * 2 + ["train_room_002"] * 2 + ["test_room_001"] * 2
-    assert [data.scene(n) for n in range(1, 7)] == scenes
+    assert [data.scene(frame) for frame in IDS] == scenes
     assert data.size == (48, 64)
     assert data.path == rendered
-    frame = data.read(4, image=False)
+    frame = data.read("0004", image=False)
     assert frame.image is None
     assert frame.targets is not None
     for name, modality in data.modalities.items():
@@ -72,15 +73,15 @@ def test_the_data_set_says_what_it_is(rendered: Path) -> None:
         assert target.dtype == modality.target_dtype
         assert target.shape == data.size
         assert modality.check_target(target) is None
-    assert data.read(4, targets=False).targets is None
+    assert data.read("0004", targets=False).targets is None
 
 
 def test_no_two_frames_are_alike_and_all_show_something(rendered: Path) -> None:
     data = Rooms(SPEC, rendered)
     images = set()
     labels = np.zeros(256, np.int64)
-    for number in range(1, SPEC.frames + 1):
-        frame = data.read(number)
+    for id in IDS:
+        frame = data.read(id)
         assert frame.image is not None
         assert frame.targets is not None
         images.add(frame.image.tobytes())
@@ -156,9 +157,9 @@ def test_a_damaged_file_is_named(folder: Path, damage: Callable[[Path], None]) -
     path = folder / "train_room_002.npz"
     damage(path)
     data = Rooms(SPEC, folder)
-    data.read(1)
+    data.read("0001")
     with pytest.raises(CacheError, match=r"train_room_002\.npz .*[Dd]elete it and render"):
-        data.read(3)
+        data.read("0003")
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:
@@ -210,7 +211,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         render(SPEC, tmp_path / "file" / "rooms")
 
 
-@pytest.mark.parametrize("number", [0, 7])
-def test_a_frame_out_of_range_is_refused(rendered: Path, number: int) -> None:
-    with pytest.raises(CacheError, match=f"no frame {number}.*1 to 6"):
-        Rooms(SPEC, rendered).read(number)
+@pytest.mark.parametrize("id", ["0000", "0007"])
+def test_a_frame_out_of_range_is_refused(rendered: Path, id: str) -> None:
+    with pytest.raises(CacheError, match=f"no frame {id}.*1 to 6"):
+        Rooms(SPEC, rendered).read(id)

@@ -135,13 +135,13 @@ def nyu(
     from jrn_lightning.importers.nyu import DEPTH, SEMANTIC
     from jrn_lightning.importers.sources import open_source
 
-    inputs, count = {}, max(n for numbers in data.splits.values() for n in numbers)
+    inputs, ids = {}, [frame for split in data.splits.values() for frame in split]
     for name, file, source, sampling, grid, key, scale in (
         (DEPTH, depth, depth_source, depth_sampling, depth_grid, depth_key, depth_scale),
         (SEMANTIC, semantic, semantic_source, semantic_sampling, semantic_grid, semantic_key, 1.0),
     ):
         if file is not None:
-            maps = open_source(file, data.modalities[name], frames=count, scale=scale, key=key)
+            maps = open_source(file, data.modalities[name], ids=ids, scale=scale, key=key)
             inputs[name] = Input(maps, source or file.stem, sampling, grid)
     if single_task is None:
         with bar("Writing the cache", sum(map(len, data.splits.values()))) as advance:

@@ -15,7 +15,7 @@ from jrn_lightning import keys
 from jrn_lightning.cache import CacheWriter, PredictionSpec, Provenance
 from jrn_lightning.cache.grid import AREA, Grid, resample
 from jrn_lightning.errors import CacheError
-from jrn_lightning.importers.frames import DataSet, frame_id
+from jrn_lightning.importers.frames import DataSet, in_order
 from jrn_lightning.modalities import Modality, Regions
 
 # The check of the order of predictions that do not say which frame they are of.
@@ -26,17 +26,17 @@ _ORDER_FEWEST: Final = 16
 
 
 class Maps(Protocol):
-    """Predictions of one modality by frame number; see :class:`~.sources.PredictionSource`."""
+    """Predictions of one modality by frame; see :class:`~.sources.PredictionSource`."""
 
     path: Path
-    numbers: list[int]
+    ids: list[str]
     ordered_by_name: bool
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     classes: tuple[str, ...] | None
 
-    def read(self, number: int) -> NDArray[Any]:
-        """Prediction of frame ``number``: ``(C, h, w)``."""
+    def read(self, frame: str) -> NDArray[Any]:
+        """Prediction of a frame: ``(C, h, w)``."""
 
     def hash(self) -> str:
         """SHA-256 of what made them."""
@@ -96,11 +96,11 @@ def build(
     hashes = {name: given.source.hash() for name, given in inputs.items()}
     remarks = {**data.notes, **(notes or {})}
     with CacheWriter(out, modalities=kinds, frame=data.size, force=force, notes=remarks) as writer:
-        for split, numbers in data.splits.items():
+        for split, ids in data.splits.items():
             writer.add_split(
                 split,
-                ids=[frame_id(n) for n in numbers],
-                scenes=[data.scene(n) for n in numbers],
+                ids=ids,
+                scenes=[data.scene(frame) for frame in ids],
                 predictions={
                     name: _spec(given, hashes[name], split, data.size)
                     for name, given in inputs.items()
@@ -110,13 +110,13 @@ def build(
                 truths=_truths(data, split),
             )
         clipped = dict.fromkeys(kinds, 0)
-        for split, numbers in data.splits.items():
-            for i, number in enumerate(numbers):
+        for split, ids in data.splits.items():
+            for i, id in enumerate(ids):
                 predictions = {}
                 for name, kind in kinds.items():
-                    predictions[name], beyond = kind.clipped(inputs[name].source.read(number))
+                    predictions[name], beyond = kind.clipped(inputs[name].source.read(id))
                     clipped[name] += beyond
-                frame = data.read(number, image=images, targets=split != keys.PREDICT)
+                frame = data.read(id, image=images, targets=split != keys.PREDICT)
                 writer.write(
                     split,
                     i,
@@ -152,18 +152,18 @@ def _spec(given: Input, digest: str, split: str, size: tuple[int, int]) -> Predi
 
 
 def _check_coverage(data: DataSet, name: str, source: Maps) -> None:
-    wanted = sorted(n for numbers in data.splits.values() for n in numbers)
-    if not source.ordered_by_name and len(source.numbers) != wanted[-1]:
+    wanted = {frame for ids in data.splits.values() for frame in ids}
+    missing = wanted.difference(source.ids)
+    if not source.ordered_by_name and (missing or source.ids[-1] not in wanted):
         raise CacheError(
-            f"{source.path} holds {name} predictions of {len(source.numbers)} frames, {data.path} "
-            f"has frames up to {wanted[-1]}. Predict all of them, or store beside the maps which "
-            "frames they are of, as an array 'index' of 1-based numbers."
+            f"{source.path} holds {name} predictions of {len(source.ids)} frames, {data.path} "
+            f"has frames up to {in_order(wanted)[-1]}. Predict all of them, or store beside the "
+            "maps which frames they are of, as an array 'index' of their ids."
         )
-    missing = set(wanted).difference(source.numbers)
     if missing:
         raise CacheError(
             f"{source.path} lacks {name} predictions of {len(missing)} of {len(wanted)} frames, "
-            f"the first of them {frame_id(min(missing))}. Predict every frame."
+            f"the first of them {in_order(missing)[0]}. Predict every frame."
         )
 
 
@@ -183,9 +183,10 @@ def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
     The performance of a spread of frames is compared with that of their neighbours' predictions
     (a file that starts at 0, or lost a frame) and of far frames' (a shuffled one).
     """
-    numbers = sorted(n for s, ns in data.splits.items() if s != keys.PREDICT for n in ns)
-    last = len(given.source.numbers)
-    chosen = numbers[:: max(1, len(numbers) // _ORDER_FRAMES)]
+    order = given.source.ids
+    row = {frame: i for i, frame in enumerate(order)}
+    known = sorted(row[f] for s, ids in data.splits.items() if s != keys.PREDICT for f in ids)
+    chosen = known[:: max(1, len(known) // _ORDER_FRAMES)]
     grid, _ = Grid.parse(given.grid, given.source.shape[1:], data.size)
     height, width = np.minimum(_ORDER_SIZE, data.size).tolist()
     pixels = np.ix_(  # those at the cells' centres
@@ -195,13 +196,13 @@ def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
     regions = Regions.of([(slice(None), slice(None))], (height, width))
     measure = modality.measure(modality.primary)
 
-    shifts = (0, -1, 1, last // 2)
+    shifts = (0, -1, 1, len(order) // 2)
     performance = np.empty((len(shifts), len(chosen)))
-    for k, number in enumerate(chosen):
-        targets = data.read(number, image=False).targets
+    for k, i in enumerate(chosen):
+        targets = data.read(order[i], image=False).targets
         assert targets is not None  # a frame of a split with ground truth
         target = torch.from_numpy(targets[modality.name][pixels])[None]
-        maps = np.stack([given.source.read((number - 1 + s) % last + 1) for s in shifts])
+        maps = np.stack([given.source.read(order[(i + s) % len(order)]) for s in shifts])
         outputs = resample(torch.from_numpy(maps), grid, data.size, (height, width))[:, None]
         statistics = modality.statistics(outputs, target.to(modality.batch_dtype), regions)
         performance[:, k] = measure.performance(measure(statistics[:, 0, 0].numpy()))
@@ -218,5 +219,5 @@ def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
                 f"{given.source.path}: the {modality.name} predictions do not fit their frames "
                 f"better than those {shift:+d} places on, so they are in another order. Put them "
                 "in the order of the data set, or store beside the maps which frames they are "
-                "of, as an array 'index' of 1-based numbers."
+                "of, as an array 'index' of their ids."
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -28,10 +29,13 @@ class Frame(NamedTuple):
 
 
 class DataSet(Protocol):
-    """Numbered colour frames in splits, with ground truth but in the split ``predict``."""
+    """Colour frames in splits, with ground truth but in the split ``predict``.
 
-    #: split -> numbers of its frames, from 1
-    splits: dict[str, list[int]]
+    A frame is called by its id, which is any text: the key of scenes, maps and caches.
+    """
+
+    #: split -> ids of its frames
+    splits: dict[str, list[str]]
     #: (H, W) of every frame
     size: tuple[int, int]
     #: remarks for the cache
@@ -46,17 +50,41 @@ class DataSet(Protocol):
     def modalities(self) -> Mapping[str, Modality]:
         """What the ground truth is of, in the order of a cache."""
 
-    def scene(self, number: int) -> str:
+    def scene(self, frame: str) -> str:
         """The scene that a frame shows: the cluster of every split and interval."""
 
-    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+    def read(self, frame: str, *, image: bool = True, targets: bool = True) -> Frame:
         """One frame; ``targets`` only for frames with ground truth."""
 
 
 def frame_id(number: int) -> str:
-    """A frame's name in a cache.
+    """The id of a frame that its data set numbers.
 
     >>> frame_id(7)
     '0007'
     """
     return f"{number:04d}"
+
+
+def in_order(ids: Iterable[str]) -> list[str]:
+    """Ids as a reader sorts them: the numbers within them by value.
+
+    >>> in_order(["10", "9", "ab/2", "b/10", "b/9"])
+    ['9', '10', 'ab/2', 'b/9', 'b/10']
+    """
+    return sorted(ids, key=lambda text: re.sub(r"\d+", lambda digits: digits[0].zfill(20), text))
+
+
+def by_number(ids: Iterable[str]) -> dict[int, str] | None:
+    """Number -> id, where each id is a number of its own; None where they are other text.
+
+    >>> by_number(["0007", "0012"])
+    {7: '0007', 12: '0012'}
+    >>> by_number(["aachen/07"]) is by_number(["7", "007"]) is None
+    True
+    """
+    ids = list(ids)
+    if not all(i.isascii() and i.isdecimal() for i in ids):
+        return None
+    numbers = {int(i): i for i in ids}
+    return numbers if len(numbers) == len(ids) else None

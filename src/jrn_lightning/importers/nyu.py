@@ -1,7 +1,7 @@
 """NYU Depth v2 and anyone's predictions of it, into a prediction cache.
 
 Two forms of the data set are read, frame by frame in bounded memory: the official MATLAB file
-(:class:`LabeledMat`), and a folder of pictures (:class:`FrameFolder`). Frames are called by the
+(:class:`LabeledMat`), and a folder of pictures (:class:`FrameFolder`). The id of a frame is the
 data set's own 1-based number with four digits. Silberman, Hoiem, Kohli and Fergus, ECCV 2012.
 """
 
@@ -82,7 +82,7 @@ class FrameFolder:
         self.splits = {split: self._list(f"{split}.txt") for split in (keys.TRAIN, keys.TEST)}
         if (path / "unlabelled.txt").exists():
             self.splits[keys.PREDICT] = self._list("unlabelled.txt")
-        self.splits = {name: numbers for name, numbers in self.splits.items() if numbers}
+        self.splits = {name: ids for name, ids in self.splits.items() if ids}
         if not self.splits:
             raise CacheError(f"{path}: train.txt and test.txt name no frame.")
         height, width, _ = self._picture("rgb", next(iter(self.splits.values()))[0], "jpg").shape
@@ -95,36 +95,36 @@ class FrameFolder:
             "where the colours change",
         }
 
-    def scene(self, number: int) -> str:
+    def scene(self, frame: str) -> str:
         """Named after its type, where known, and its first frame."""
-        return self._scenes[number]
+        return self._scenes[frame]
 
-    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+    def read(self, frame: str, *, image: bool = True, targets: bool = True) -> Frame:
         """One frame, from its pictures."""
         truth: dict[str, NDArray[Any]] | None = None
         if targets:
             truth = {}
-            if self._has("depth", number):
-                truth[DEPTH] = _PICTURE_METRES[self._picture("depth", number, "png")]
-            if self._has("label40", number):
-                label = self._picture("label40", number, "png")
+            if self._has("depth", frame):
+                truth[DEPTH] = _PICTURE_METRES[self._picture("depth", frame, "png")]
+            if self._has("label40", frame):
+                label = self._picture("label40", frame, "png")
                 if label.max() > NYU40:
                     raise CacheError(
-                        f"{self.path}/label40/{frame_id(number)}.png holds the label {label.max()} "
+                        f"{self.path}/label40/{frame}.png holds the label {label.max()} "
                         f"(allowed: 0 for unlabelled, 1 to {NYU40})."
                     )
                 truth[SEMANTIC] = self._labels[label]
             for name in self.modalities.keys() - truth.keys():
                 kind = self.modalities[name]
                 truth[name] = np.full(self.size, kind.invalid, kind.target_dtype)
-        return Frame(self._picture("rgb", number, "jpg") if image else None, truth)
+        return Frame(self._picture("rgb", frame, "jpg") if image else None, truth)
 
-    def _has(self, kind: str, number: int) -> bool:
+    def _has(self, kind: str, frame: str) -> bool:
         """Whether a ground truth is to be read; without ``partial`` a missing one is an error."""
-        return not self._partial or (self.path / kind / f"{frame_id(number)}.png").exists()
+        return not self._partial or (self.path / kind / f"{frame}.png").exists()
 
-    def _picture(self, kind: str, number: int, suffix: str) -> NDArray[np.uint8]:
-        file = self.path / kind / f"{frame_id(number)}.{suffix}"
+    def _picture(self, kind: str, frame: str, suffix: str) -> NDArray[np.uint8]:
+        file = self.path / kind / f"{frame}.{suffix}"
         mode = "RGB" if kind == "rgb" else "L"
         try:
             with Image.open(file) as picture:
@@ -133,7 +133,7 @@ class FrameFolder:
                 array = np.asarray(picture)
         except FileNotFoundError:
             raise CacheError(
-                f"{file} is missing. Complete {self.path}, or take {number} off its lists."
+                f"{file} is missing. Complete {self.path}, or take {frame} off its lists."
             ) from None
         except (OSError, SyntaxError) as error:
             raise CacheError(f"{file} cannot be read ({error}). Copy it again.") from error
@@ -142,10 +142,10 @@ class FrameFolder:
             raise CacheError(f"{file} has {array.shape[:2]} pixels, other frames have {size}.")
         return array
 
-    def _list(self, name: str) -> list[int]:
+    def _list(self, name: str) -> list[str]:
         text = _text(self.path / name)
         try:
-            return [int(line) for line in text.split()]
+            return [frame_id(int(line)) for line in text.split()]
         except ValueError as error:
             message = f"{self.path / name}: {error}. Give one frame number a line."
             raise CacheError(message) from None
@@ -161,16 +161,16 @@ class FrameFolder:
             message = f"{file}: expected lines of a frame number, a tab and a type."
             raise CacheError(message) from None
 
-    def _find_scenes(self) -> dict[int, str]:
+    def _find_scenes(self) -> dict[str, str]:
         types = self._types()
         # Test frames with and without truth share scenes, and a type where types are known.
         type_of = {keys.TRAIN: keys.TRAIN, keys.TEST: keys.TEST, keys.PREDICT: keys.TEST}
         group = {
-            number: (split == keys.TRAIN, types.get(number, type_of[split]))
-            for split, numbers in self.splits.items()
-            for number in numbers
+            int(frame): (split == keys.TRAIN, types.get(int(frame), type_of[split]))
+            for split, ids in self.splits.items()
+            for frame in ids
         }
-        scenes: dict[int, str] = {}
+        scenes: dict[str, str] = {}
         numbers = sorted(group)
         ends = [
             k
@@ -180,11 +180,11 @@ class FrameFolder:
         for run in _split(numbers, ends):
             for scene in self._cut(run) if len(run) > _LONG_RUN else [run]:
                 name = f"{group[scene[0]][1]}_{frame_id(scene[0])}"
-                scenes |= dict.fromkeys(scene, name)
+                scenes |= dict.fromkeys(map(frame_id, scene), name)
         return scenes
 
     def _cut(self, run: list[int]) -> list[list[int]]:
-        colours = [_colours(self._picture("rgb", number, "jpg")) for number in run]
+        colours = [_colours(self._picture("rgb", frame_id(number), "jpg")) for number in run]
         shared = [np.minimum(a, b).sum() for a, b in pairwise(colours)]
         return _split(run, [k for k, s in enumerate(shared, start=1) if 1 - s > _COLOUR_CHANGE])
 
@@ -246,13 +246,13 @@ class LabeledMat:
             "scenes": "the data set's own",
         }
 
-    def scene(self, number: int) -> str:
+    def scene(self, frame: str) -> str:
         """The data set's name of it."""
-        return self._scenes[number - 1]
+        return self._scenes[int(frame) - 1]
 
-    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+    def read(self, frame: str, *, image: bool = True, targets: bool = True) -> Frame:
         """One frame, from the file."""
-        row = number - 1
+        row = int(frame) - 1
         try:
             truth: dict[str, NDArray[Any]] | None = None
             others: dict[tuple[str, str], NDArray[Any]] | None = None
@@ -269,7 +269,7 @@ class LabeledMat:
             picture = self._file["images"][row].transpose(2, 1, 0) if image else None
         except (OSError, RuntimeError) as error:
             raise CacheError(
-                f"{self.path}: frame {number} cannot be read ({error}). Download the file again."
+                f"{self.path}: frame {frame} cannot be read ({error}). Download the file again."
             ) from error
         return Frame(picture, truth, others)
 
@@ -292,7 +292,7 @@ class LabeledMat:
         ]
 
 
-def _official_splits(path: Path, count: int) -> dict[str, list[int]]:
+def _official_splits(path: Path, count: int) -> dict[str, list[str]]:
     arrays = read_mat5(path)
     try:
         names = {keys.TRAIN: "trainNdxs", keys.TEST: "testNdxs"}
@@ -304,7 +304,7 @@ def _official_splits(path: Path, count: int) -> dict[str, list[int]]:
     wrong = [n for numbers in splits.values() for n in numbers if not 1 <= n <= count]
     if wrong:
         raise CacheError(f"{path} names frame {wrong[0]} of {count}. Frames are counted from 1.")
-    return {name: numbers for name, numbers in splits.items() if numbers}
+    return {name: [*map(frame_id, numbers)] for name, numbers in splits.items() if numbers}
 
 
 def _split(numbers: list[int], ends: list[int]) -> list[list[int]]:

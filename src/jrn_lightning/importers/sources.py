@@ -1,12 +1,15 @@
 """Files of predictions, in whatever form the single-task network left them.
 
-A source knows the 1-based numbers of its frames and reads one at a time. Accepted are
+A source knows the ids of its frames and reads one at a time. Accepted are
 
-- ``.npz``: one array of maps and, optionally, ``index`` (frame numbers) and ``classes`` (names),
+- ``.npz``: one array of maps and, optionally, ``index`` (ids) and ``classes`` (names),
 - ``.npy``: one array of maps, frames first; memory-mapped,
 - ``.mat``: as MATLAB writes it, version 5 or 7.3, frames last (or first),
-- a folder with one ``.npy`` ``(C, h, w)`` or ``(h, w)``, or one 16-bit ``.png``, a frame; the
-  digits at the end of a name are the frame's number.
+- a folder with one ``.npy`` ``(C, h, w)`` or ``(h, w)``, or one 16-bit ``.png``, a frame: its path
+  without the suffix is the id. Where ids are numbers, the digits at the end of a name are it.
+
+Without an index the maps are those of frames 1, 2, 3 … where ids are numbers, and else of all
+frames in the order of their ids. An index holds ids, or numbers where ids are numbers.
 
 A map with channels is ``(C, h, w)`` or ``(h, w, C)``; one-channel maps may lack that axis.
 """
@@ -16,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jrn_lightning.errors import CacheError
+from jrn_lightning.importers.frames import by_number, in_order
 from jrn_lightning.modalities import Modality
 
 _FORMS: Final = "a .npz, .npy or .mat file, or a folder of .npy or 16-bit .png files"
@@ -39,23 +43,23 @@ _CLASSES: Final = "classes"
 class _Contents(NamedTuple):
     """What a file or folder holds; see :class:`PredictionSource`."""
 
-    numbers: list[int]
-    raw: Callable[[int], NDArray[Any]]  # map by frame, in the file's units and order of axes
+    ids: list[str]
+    raw: Callable[[str], NDArray[Any]]  # map by frame, in the file's units and order of axes
     files: list[Path]
     ordered_by_name: bool
     classes: tuple[str, ...] | None = None
 
 
 class PredictionSource:
-    """Predictions of one modality, by frame number; made by :func:`open_source`.
+    """Predictions of one modality, by frame; made by :func:`open_source`.
 
     Attributes:
         path: the file or folder.
         channels: C of the modality.
         scale: factor to the modality's units, e.g. 0.001 for millimetres.
-        numbers: the frames that it covers, in its own order.
-        ordered_by_name: whether each map says which frame it is of; if not, the maps are taken to
-            be those of frames 1, 2, 3 …
+        ids: the frames that it covers, in its own order.
+        ordered_by_name: whether each map says which frame it is of; if not, it follows from their
+            order.
         shape: (C, h, w) of every map.
         dtype: to store, float16 or float32.
         classes: names of the channels, where the file gives them.
@@ -65,8 +69,8 @@ class PredictionSource:
         self.path = path
         self.channels = channels
         self.scale = scale
-        self.numbers, self._raw, self._files, self.ordered_by_name, self.classes = contents
-        first = self._raw(self.numbers[0])
+        self.ids, self._raw, self._files, self.ordered_by_name, self.classes = contents
+        first = self._raw(self.ids[0])
         if first.dtype.kind not in "fiu":
             raise CacheError(f"{path}: maps of type {first.dtype}. Give numbers.")
         if first.dtype.kind != "f" and scale == 1:
@@ -85,19 +89,21 @@ class PredictionSource:
             return _file_hash(self.path)
         sha = hashlib.sha256()
         for file in self._files:
-            sha.update(file.name.encode() + bytes.fromhex(_file_hash(file)))
+            sha.update(
+                file.relative_to(self.path).as_posix().encode() + bytes.fromhex(_file_hash(file))
+            )
         return sha.hexdigest()
 
-    def read(self, number: int) -> NDArray[Any]:
-        """Prediction of frame ``number``: ``(C, h, w)`` in the modality's units.
+    def read(self, frame: str) -> NDArray[Any]:
+        """Prediction of a frame: ``(C, h, w)`` in the modality's units.
 
         Raises:
             CacheError: a map of another shape than the first one.
         """
-        maps = self._channels_first(self._raw(number))
+        maps = self._channels_first(self._raw(frame))
         if maps.shape != self.shape:
             raise CacheError(
-                f"{self.path}: the prediction of frame {number} has shape {maps.shape}, others "
+                f"{self.path}: the prediction of frame {frame} has shape {maps.shape}, others "
                 f"have {self.shape}. Predict all frames at one size."
             )
         return maps if self.scale == 1 else np.asarray(maps * self.scale, np.float32)
@@ -116,14 +122,19 @@ class PredictionSource:
 
 
 def open_source(
-    path: Path, modality: Modality, *, frames: int, scale: float = 1.0, key: str | None = None
+    path: Path,
+    modality: Modality,
+    *,
+    ids: Sequence[str],
+    scale: float = 1.0,
+    key: str | None = None,
 ) -> PredictionSource:
     """Open the predictions in ``path``.
 
     Args:
         path: file or folder.
         modality: what is predicted.
-        frames: how many frames the data set has; tells the frame axis of a MATLAB array.
+        ids: of all frames of the data set; their number tells the frame axis of a MATLAB array.
         scale: factor to the modality's units; required for integers.
         key: the array's name in a file that holds several.
 
@@ -133,33 +144,37 @@ def open_source(
     if not path.exists():
         raise CacheError(f"{path} does not exist. Give {_FORMS}.")
     try:
-        contents = _folder(path) if path.is_dir() else _file(path, frames, key)
+        contents = _folder(path, ids) if path.is_dir() else _file(path, ids, key)
         return PredictionSource(path, modality.channels, scale, contents)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CacheError(f"{path} cannot be read ({error}). Give {_FORMS}.") from error
 
 
-def _folder(path: Path) -> _Contents:
+def _folder(path: Path, ids: Sequence[str]) -> _Contents:
     """One file a frame."""
-    files: dict[int, Path] = {}
-    for file in sorted(path.iterdir()):
+    files: dict[str, Path] = {}
+    numbers = by_number(ids)
+    for file in sorted(path.iterdir() if numbers else path.rglob("*")):
         if file.suffix.lower() not in (".npy", ".png"):
             continue
-        digits = re.search(r"(\d+)$", file.stem)
-        if digits is None:
+        frame = file.relative_to(path).with_suffix("").as_posix()
+        if numbers is not None:
+            digits = re.search(r"(\d+)$", file.stem)
+            if digits is None:
+                raise CacheError(
+                    f"{file}: the name does not end in a frame number. Name the files "
+                    f"{ids[0]}.npy, …"
+                )
+            frame = numbers.get(int(digits[1]), str(int(digits[1])))
+        if frame in files:
             raise CacheError(
-                f"{file}: the name does not end in a frame number. Name the files 0001.npy, …"
+                f"{path}: frame {frame} is there twice, as {file.name} and "
+                f"{files[frame].name}. Keep one."
             )
-        number = int(digits[1])
-        if number in files:
-            raise CacheError(
-                f"{path}: frame {number} is there twice, as {file.name} and "
-                f"{files[number].name}. Keep one."
-            )
-        files[number] = file
+        files[frame] = file
     if not files:
         raise CacheError(f"{path} holds no .npy or .png file. Give {_FORMS}.")
-    return _Contents(list(files), lambda n: _read_map(files[n]), list(files.values()), True)
+    return _Contents(list(files), lambda frame: _read_map(files[frame]), list(files.values()), True)
 
 
 def _read_map(file: Path) -> NDArray[Any]:
@@ -178,16 +193,18 @@ def _read_map(file: Path) -> NDArray[Any]:
         raise CacheError(f"{file} cannot be read ({error}). Write it again.") from error
 
 
-def _file(path: Path, frames: int, key: str | None) -> _Contents:
+def _file(path: Path, ids: Sequence[str], key: str | None) -> _Contents:
     """One array, whose maps :func:`_array` takes frames first."""
+    numbers = by_number(ids)
+    frames = max(numbers) if numbers else len(ids)
     if path.suffix == ".npy":
-        return _array(path, np.load(path, mmap_mode="r", allow_pickle=False))
+        return _array(path, ids, np.load(path, mmap_mode="r", allow_pickle=False))
     if path.suffix == ".npz":
         # NumPy leaves a file of its own open when it is no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         maps = arrays[_choose(path, arrays, key)]
-        return _array(path, maps, arrays.get(_INDEX), arrays.get(_CLASSES))
+        return _array(path, ids, maps, arrays.get(_INDEX), arrays.get(_CLASSES))
     if path.suffix != ".mat":
         raise CacheError(f"{path} has the unknown form {path.suffix!r}. Give {_FORMS}.")
     if h5py.is_hdf5(path):
@@ -199,35 +216,36 @@ def _file(path: Path, frames: int, key: str | None) -> _Contents:
         count = frames if index is None else index.size
         if len(maps) != count and maps.shape[-1] == count:
             # Frames first in MATLAB, so last here: (h, w[, C]) of each is reversed as well.
-            return _array(path, maps[()].T, index)
-        return _array(path, maps, index, swap=True)
+            return _array(path, ids, maps[()].T, index)
+        return _array(path, ids, maps, index, swap=True)
     arrays = read_mat5(path)
     maps, index = arrays[_choose(path, arrays, key)], arrays.get(_INDEX)
     count = frames if index is None else index.size
     if maps.shape[-1] == count or len(maps) != count:
         maps = np.moveaxis(maps, -1, 0)  # frames last, as MATLAB keeps them
-    return _array(path, maps, index)
+    return _array(path, ids, maps, index)
 
 
 def _array(
     path: Path,
+    ids: Sequence[str],
     maps: Any,
     index: NDArray[Any] | None = None,
     classes: NDArray[Any] | None = None,
     swap: bool = False,
 ) -> _Contents:
     """Maps ``(N, …)``, in which h and w may be swapped."""
-    numbers = list(range(1, len(maps) + 1)) if index is None else _numbers(path, index, len(maps))
-    if not numbers:
+    if not len(maps):
         raise CacheError(f"{path} holds no predictions.")
-    row = {number: k for k, number in enumerate(numbers)}
+    frames = _unnamed(ids, len(maps)) if index is None else _named(path, ids, index, len(maps))
+    row = {frame: k for k, frame in enumerate(frames)}
 
-    def raw(number: int) -> NDArray[Any]:
-        array = np.asarray(maps[row[number]])
+    def raw(frame: str) -> NDArray[Any]:
+        array = np.asarray(maps[row[frame]])
         return array.swapaxes(-1, -2) if swap else array
 
     names = None if classes is None else tuple(map(str, classes))
-    return _Contents(numbers, raw, [path], index is not None, names)
+    return _Contents(frames, raw, [path], index is not None, names)
 
 
 def read_mat5(path: Path) -> dict[str, Any]:
@@ -262,17 +280,39 @@ def _choose(path: Path, variables: dict[str, Any], key: str | None) -> str:
     )
 
 
-def _numbers(path: Path, index: NDArray[Any], maps: int) -> list[int]:
-    numbers = np.asarray(index).ravel()
-    is_number = numbers.dtype.kind in "iuf"
-    if numbers.size != maps or not is_number or (numbers != numbers.round()).any():
+def _unnamed(ids: Sequence[str], maps: int) -> list[str]:
+    """The frames of maps without an index."""
+    numbers = by_number(ids)
+    if numbers is not None:
+        first = min(1, *numbers)
+        return [numbers.get(n, str(n)) for n in range(first, first + maps)]
+    ordered = in_order(ids)[:maps]
+    return ordered + [f"map {k}" for k in range(len(ordered), maps)]
+
+
+def _named(path: Path, ids: Sequence[str], index: NDArray[Any], maps: int) -> list[str]:
+    """The frames that an index names."""
+    entries, numbers = np.asarray(index).ravel(), by_number(ids)
+    if entries.dtype.kind == "S":
+        entries = np.char.decode(entries)
+    is_text = entries.dtype.kind == "U"
+    is_number = entries.dtype.kind in "iuf" and numbers is not None
+    whole = is_text or (is_number and (entries == entries.round()).all())
+    if entries.size != maps or not whole:
+        form = "number" if numbers is not None else "id"
         raise CacheError(
-            f"{path}: 'index' has {numbers.size} entries of type {numbers.dtype} for {maps} maps. "
-            "Give the frame number of each map."
+            f"{path}: 'index' has {entries.size} entries of type {entries.dtype} for {maps} maps. "
+            f"Give the frame {form} of each map, as {ids[0]}."
         )
-    listed = [int(n) for n in numbers]
-    if min(listed, default=1) < 1:
-        raise CacheError(f"{path}: 'index' holds {min(listed)}. Frames are counted from 1.")
+    if is_text:
+        listed = entries.tolist()
+    else:
+        assert numbers is not None
+        listed = [numbers.get(int(n), str(int(n))) for n in entries]
+        if min(entries, default=1) < min(1, *numbers):
+            raise CacheError(
+                f"{path}: 'index' holds {min(entries)}. Frames are counted from {min(1, *numbers)}."
+            )
     if len(set(listed)) != len(listed):
         twice = next(n for n in listed if listed.count(n) > 1)
         raise CacheError(f"{path}: 'index' names frame {twice} twice. Keep one map a frame.")

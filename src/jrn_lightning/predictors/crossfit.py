@@ -51,15 +51,15 @@ _PREDICTION_COST: Final = 0.5
 
 @dataclass(frozen=True)
 class Fold:
-    """One network's frames, by number.
+    """One network's frames, by id.
 
     It predicts the training frames of the scenes that it has not seen, and its share of all other
     splits.
     """
 
     index: int  # from 0
-    training: tuple[int, ...]
-    predicted: tuple[int, ...]
+    training: tuple[str, ...]
+    predicted: tuple[str, ...]
 
 
 def folds(data: DataSet, count: int, seed: int = 0, *, in_sample: bool = False) -> list[Fold]:
@@ -95,15 +95,15 @@ def folds(data: DataSet, count: int, seed: int = 0, *, in_sample: bool = False) 
     ]
 
 
-def _deal(data: DataSet, numbers: Sequence[int], count: int, seed: int) -> dict[int, int]:
+def _deal(data: DataSet, frames: Sequence[str], count: int, seed: int) -> dict[str, int]:
     """Frame -> fold; whole scenes, the largest first, each to the fold with the fewest frames."""
-    by_scene: dict[str, list[int]] = {}
-    for number in numbers:
-        by_scene.setdefault(data.scene(number), []).append(number)
+    by_scene: dict[str, list[str]] = {}
+    for frame in frames:
+        by_scene.setdefault(data.scene(frame), []).append(frame)
     scenes = [by_scene[name] for name in sorted(by_scene)]
     order = np.random.default_rng(seed).permutation(len(scenes))
     sizes = [0] * count
-    home: dict[int, int] = {}
+    home: dict[str, int] = {}
     for scene in sorted((scenes[i] for i in order), key=len, reverse=True):
         k = sizes.index(min(sizes))
         sizes[k] += len(scene)
@@ -156,18 +156,18 @@ class CrossFitted:
     def __init__(self, jobs: Sequence[_Job]) -> None:
         self.path = jobs[0].network.parent
         self.networks = [job.network for job in jobs]
-        self._maps: dict[int, NDArray[np.float16]] = {}
+        self._maps: dict[str, NDArray[np.float16]] = {}
         for job in jobs:
             with np.load(job.predictions, allow_pickle=False) as archive:
                 self._maps |= dict(zip(archive["index"].tolist(), archive["maps"], strict=True))
-        self.numbers = sorted(self._maps)
+        self.ids = sorted(self._maps)
         self.shape = (jobs[0].modality.channels, *jobs[0].settings.grid)
         self.dtype: np.dtype[Any] = np.dtype(np.float16)
         self.classes: tuple[str, ...] | None = getattr(jobs[0].modality, "classes", None)
 
-    def read(self, number: int) -> NDArray[Any]:
-        """Prediction of frame ``number``: ``(C, h, w)`` float16."""
-        return self._maps[number]
+    def read(self, frame: str) -> NDArray[Any]:
+        """Prediction of a frame: ``(C, h, w)`` float16."""
+        return self._maps[frame]
 
     def hash(self) -> str:
         """SHA-256 of the networks' files."""
@@ -326,8 +326,8 @@ def _fingerprint(
     """What a network's weights follow from."""
     head = [settings.hash, modality.kind, modality.attributes, fold.training]
     sha = hashlib.sha256(json.dumps(head).encode())
-    for number in fold.training:
-        row = frames.row[number]
+    for frame in fold.training:
+        row = frames.row[frame]
         sha.update(frames.images[row].tobytes())
         sha.update(frames.truths[modality.name][row].tobytes())
     return sha.hexdigest()
@@ -353,7 +353,7 @@ def _run(job: _Job, advance: Advance) -> None:
     part = job.predictions.with_suffix(".part.npz")
     np.savez(
         part,
-        index=np.array(job.fold.predicted, np.int64),
+        index=np.array(job.fold.predicted),
         maps=np.concatenate(maps),
         fingerprint=np.array(job.predictions_fingerprint),
     )

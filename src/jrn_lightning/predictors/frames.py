@@ -17,7 +17,7 @@ from jrn_lightning import keys
 from jrn_lightning.cache.dataset import nearest_rows
 from jrn_lightning.errors import CacheError
 from jrn_lightning.files import replacing
-from jrn_lightning.importers.frames import DataSet, frame_id
+from jrn_lightning.importers.frames import DataSet
 
 _LISTING: Final = "frames.json"
 _IMAGES: Final = "images.npy"
@@ -41,9 +41,9 @@ class PreparedFrames:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         listing = json.loads((folder / _LISTING).read_text("utf-8"))
-        #: frame numbers, in the order of the rows
-        self.numbers: list[int] = listing["numbers"]
-        self.row = {number: i for i, number in enumerate(self.numbers)}
+        #: ids of the frames, in the order of the rows
+        self.ids: list[str] = listing["ids"]
+        self.row = {frame: i for i, frame in enumerate(self.ids)}
         self.images: NDArray[np.uint8] = np.load(folder / _IMAGES, mmap_mode="r")
         self.truths: dict[str, NDArray[Any]] = {
             m: np.load(folder / f"truth-{m}.npy", mmap_mode="r") for m in listing["modalities"]
@@ -75,30 +75,30 @@ def prepare(
         CacheError: a training or test frame without ground truth of any modality; whatever
             reading a frame refuses.
     """
-    numbers = [n for split in data.splits.values() for n in split]
-    wanted = {"numbers": numbers, "size": list(size), "modalities": list(data.modalities)}
+    ids = [frame for split in data.splits.values() for frame in split]
+    wanted = {"ids": ids, "size": list(size), "modalities": list(data.modalities)}
     listing = folder / _LISTING
     if listing.is_file():
         known = json.loads(listing.read_text("utf-8"))
         if {k: known.get(k) for k in wanted} == wanted:
-            for _ in numbers:
+            for _ in ids:
                 advance()
             return PreparedFrames(folder)
         listing.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    images = np.lib.format.open_memmap(folder / _IMAGES, "w+", np.uint8, (len(numbers), *size, 3))
+    images = np.lib.format.open_memmap(folder / _IMAGES, "w+", np.uint8, (len(ids), *size, 3))
     truths, usable = {}, {}
     for m, kind in data.modalities.items():
-        shape = (len(numbers), *size)
+        shape = (len(ids), *size)
         truths[m] = np.lib.format.open_memmap(
             folder / f"truth-{m}.npy", "w+", kind.target_dtype, shape
         )
         truths[m][...] = kind.invalid
         usable[m] = list[int]()
     y, x = (nearest_rows(n, full) for n, full in zip(size, data.size, strict=True))
-    splits = ((split, number) for split, members in data.splits.items() for number in members)
-    for row, (split, number) in enumerate(splits):
-        frame = data.read(number, targets=split != keys.PREDICT)
+    splits = ((split, id) for split, members in data.splits.items() for id in members)
+    for row, (split, id) in enumerate(splits):
+        frame = data.read(id, targets=split != keys.PREDICT)
         assert frame.image is not None
         images[row] = small_image(frame.image, size)
         known_any = split == keys.PREDICT
@@ -111,7 +111,7 @@ def prepare(
                 truths[m][row] = small
         if not known_any:
             raise CacheError(
-                f"{data.path}: frame {frame_id(number)} of split {split!r} has no ground truth "
+                f"{data.path}: frame {id} of split {split!r} has no ground truth "
                 "at all. Take it off its list, or put it among the frames without truth."
             )
         advance()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from jrn_lightning import keys
 from jrn_lightning.errors import CacheError
-from jrn_lightning.importers.frames import Frame
+from jrn_lightning.importers.frames import Frame, frame_id
 from jrn_lightning.modalities import Depth, Modality, Semantic
 from jrn_lightning.progress import Advance, side_by_side
 from jrn_lightning.rooms.spec import GENERATOR_VERSION, RoomsSpec
@@ -96,9 +96,9 @@ class Rooms:
             DEPTH: Depth(DEPTH),
             SEMANTIC: Semantic(SEMANTIC, SPACE.classes, SPACE.name),
         }
-        numbers = list(range(1, spec.frames + 1))
+        ids = [frame_id(number) for number in range(1, spec.frames + 1)]
         first_test = spec.train_rooms * spec.views
-        self.splits = {keys.TRAIN: numbers[:first_test], keys.TEST: numbers[first_test:]}
+        self.splits = {keys.TRAIN: ids[:first_test], keys.TEST: ids[first_test:]}
         self.truths: dict[str, tuple[str, ...]] = {}
         self.notes = {
             "ground_truth": "generated rooms, depth with a sensor's holes and noise",
@@ -115,21 +115,21 @@ class Rooms:
                 )
         self._open: tuple[str, Arrays] = ("", {})
 
-    def scene(self, number: int) -> str:
+    def scene(self, frame: str) -> str:
         """The room that a frame shows, e.g. ``train_room_007``."""
-        return self._rooms[(number - 1) // self.spec.views]
+        return self._rooms[(int(frame) - 1) // self.spec.views]
 
-    def read(self, number: int, *, image: bool = True, targets: bool = True) -> Frame:
+    def read(self, frame: str, *, image: bool = True, targets: bool = True) -> Frame:
         """One frame; the files of neighbouring ones are read once."""
-        if not 1 <= number <= self.spec.frames:
+        if not 1 <= int(frame) <= self.spec.frames:
             raise CacheError(
-                f"{self.path}: there is no frame {number}. Frames are 1 to {self.spec.frames}."
+                f"{self.path}: there is no frame {frame}. Frames are 1 to {self.spec.frames}."
             )
-        name = self.scene(number)
+        name = self.scene(frame)
         if self._open[0] != name:
             self._open = (name, _load(self.spec, self.path / f"{name}.npz"))
         arrays = self._open[1]
-        view = (number - 1) % self.spec.views
+        view = (int(frame) - 1) % self.spec.views
         truth: dict[str, NDArray[Any]] | None = None
         if targets:
             metres = arrays["depth"][view].astype(np.float32) / np.float32(_MILLIMETRES)
