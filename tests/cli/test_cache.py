@@ -105,7 +105,6 @@ def test_from_the_matlab_file(
         (["--mat", "nyu.mat", "--splits", "splits.mat"], "either --frames or --mat"),
         (["--splits", "splits.mat"], "belong together"),
         (["--truth", "raw"], "needs --mat"),
-        (["--label-space", "nyu40"], "nyu40"),
         (["--depth-sampling", "insample"], "insample"),
     ],
 )

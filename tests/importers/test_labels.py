@@ -9,17 +9,18 @@ import scipy.io
 from jrn_lightning.errors import CacheError
 from jrn_lightning.importers.labels import (
     CLASSES,
-    LABEL_SPACES,
     STRUCTURAL5,
     WANG5,
     LabelSpace,
+    names,
     nyu40_of_raw,
+    space,
 )
 
 VOID = 255
 
 
-@pytest.mark.parametrize("space", LABEL_SPACES.values(), ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [WANG5, STRUCTURAL5], ids=lambda space: space.name)
 def test_every_id_has_one_class_and_0_none(space: LabelSpace) -> None:
     assert space.classes == CLASSES
     assert sorted(i for ids in space.members.values() for i in ids) == list(range(1, 41))
@@ -49,8 +50,8 @@ def test_every_id_has_one_class_and_0_none(space: LabelSpace) -> None:
     ],
 )
 def test_raw_names(raw: str, wang5: str, structural5: str) -> None:
-    for space, expected in ((WANG5, wang5), (STRUCTURAL5, structural5)):
-        table = space.from_raw(["unknown", raw])
+    for labels, expected in ((WANG5, wang5), (STRUCTURAL5, structural5)):
+        table = labels.from_raw(["unknown", raw])
         assert table[0] == VOID
         assert CLASSES[table[2]] == expected
 
@@ -69,8 +70,87 @@ def test_an_unknown_name_is_refused() -> None:
 
 
 def test_the_hashes_differ() -> None:
-    assert len({space.hash for space in LABEL_SPACES.values()}) == 2
-    assert len(WANG5.hash) == 64
+    assert len({space(name).hash for name in names()}) == len(names())
+    # Written into caches: they must not change.
+    assert WANG5.hash.startswith("2beea6d8d83aeade")
+    assert STRUCTURAL5.hash.startswith("d7b79fa9ddc240fa")
+
+
+@pytest.mark.parametrize(
+    ("name", "ids", "count", "some"),
+    [
+        # Of each: an id as it lies in files, and the class that its publishers give it.
+        ("nyu40", "nyu40", 40, {1: "wall", 40: "otherprop", 24: "refridgerator"}),
+        (
+            "nyu13",
+            "nyu40",
+            13,
+            {1: "Wall", 4: "Bed", 22: "Ceiling", 39: "Furniture", 40: "Objects"},
+        ),
+        ("nyu13", "nyu13", 13, {1: "Bed", 13: "Window"}),
+        ("cityscapes19", "cityscapes", 19, {7: "road", 11: "building", 33: "bicycle", 9: None}),
+        ("cityscapes19", "cityscapes19", 19, {0: "road", 18: "bicycle"}),
+        ("cityscapes7", "cityscapes", 7, {9: "flat", 17: "object", 29: "vehicle", 4: None}),
+        ("ade150", "ade150", 150, {1: "wall", 90: "television receiver", 150: "flag"}),
+        ("pascal21", "pascal21", 21, {0: "background", 15: "person", 20: "tvmonitor"}),
+        ("sunrgbd37", "sunrgbd37", 37, {37: "bag"}),
+    ],
+)
+def test_packaged_spaces(name: str, ids: str, count: int, some: dict[int, str | None]) -> None:
+    found = space(name)
+    assert len(found.classes) == len(set(found.classes)) == count
+    labels = found.labels_of(ids)
+    assert {label for label in labels.values() if label != VOID} == set(range(count))
+    for id, expected in some.items():
+        assert labels[id] == VOID if expected is None else found.classes[labels[id]] == expected
+
+
+def test_nyu13_is_the_published_mapping() -> None:
+    # class13Mapping.mat of nyuv2-meta-data, of the ids 1 … 40, counted from 1
+    published = [12, 5, 6, 1, 4, 9, 10, 12, 13, 6, 8, 6, 13, 10, 6, 13, 6, 7, 7, 5]
+    published += [7, 3, 2, 6, 11, 7, 7, 7, 7, 7, 7, 6, 7, 7, 7, 7, 7, 7, 6, 7]
+    labels = space("nyu13").labels_of("nyu40")
+    assert [labels[id] + 1 for id in range(1, 41)] == published
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".csv"])
+def test_a_space_of_ones_own_merges_by_name_and_id(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"mine{suffix}"
+    text = "flat: [road, 8]\ncar: car\n"
+    if suffix == ".csv":
+        text = "class,member\nflat,road\nflat,8\ncar,car\n"
+    file.write_text(text)
+    mine = space(file, of="cityscapes")
+    assert (mine.name, mine.classes) == ("mine", ("flat", "car"))
+    labels = mine.labels_of("cityscapes")
+    assert {id: k for id, k in labels.items() if k != VOID} == {7: 0, 8: 0, 26: 1}
+    assert len(mine.hash) == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("flat: [rode]", r"mine: flat has the member 'rode', which cityscapes lacks. Did you mean"),
+        ("flat: [99]", r"member 99, which cityscapes lacks"),
+        ("a: [7]\nb: [road]", r"'road' is of b and of a"),
+        ("classes: {a: [7]}\nfrist: 1", r"unknown key 'frist'. Did you mean 'first'"),
+        ("- 7", "holds list, no mapping"),
+        ("a: [", "cannot be read"),
+        ("classes: {}", "0 classes. Give 1 to 255"),
+    ],
+)
+def test_a_faulty_space_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(CacheError, match=message):
+        space(file, of="cityscapes").labels_of("cityscapes")
+
+
+def test_a_space_of_other_ids_and_an_unknown_one_are_refused() -> None:
+    with pytest.raises(CacheError, match=r"wang5 is of the ids of nyu40, the files hold ade150"):
+        WANG5.labels_of("ade150")
+    with pytest.raises(CacheError, match=r"'wang6' is unknown. Did you mean 'wang5'"):
+        space("wang6")
 
 
 @pytest.mark.real_data

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # The choices are repeated here because reading them from the data package would import torch.
 SamplingName = StrEnum("SamplingName", ["in-sample", "out-of-fold", "unseen", "unknown"])
-Labels = StrEnum("Labels", ["wang5", "structural5"])
 TruthName = StrEnum("TruthName", ["filled", "raw"])
 
 Out = Annotated[Path, Option(help="The cache to make.")]
@@ -58,6 +57,14 @@ InSample = Annotated[
 ]
 Partial = Annotated[
     bool, Option(help="Frames of --frames may lack one of their two ground truths.")
+]
+LabelSpaceName = Annotated[
+    str,
+    Option(
+        "--label-space",
+        help="What the labels become: wang5, structural5, nyu13, nyu40, cityscapes19, …, or a YAML "
+        "or CSV of one's own, class: [ids or names].",
+    ),
 ]
 GridText = Annotated[
     str,
@@ -98,7 +105,7 @@ def nyu(
     truth: Truth = TruthName.filled,
     in_sample: InSample = False,
     partial: Partial = False,
-    label_space: Annotated[Labels, Option(help="What the labels become.")] = Labels.wang5,
+    label_space: LabelSpaceName = "wang5",
     depth_grid: GridText = "area",
     semantic_grid: GridText = "area",
     depth_source: Source = "",
@@ -175,16 +182,16 @@ def _open_nyu(
         raise typer.BadParameter("--truth raw needs --mat: a folder of frames has no raw depth")
 
     from jrn_lightning.cache import refuse_existing
-    from jrn_lightning.importers.labels import LABEL_SPACES
+    from jrn_lightning.importers.labels import space
     from jrn_lightning.importers.nyu import FrameFolder, LabeledMat
 
     refuse_existing(out, force)
-    space = LABEL_SPACES[label_space]
+    classes = space(label_space, of="nyu40")
     if frames is not None:
-        return FrameFolder(frames, space, partial=partial)
+        return FrameFolder(frames, classes, partial=partial)
     assert mat is not None
     assert splits is not None
-    return LabeledMat(mat, splits, space, raw_depth=truth is TruthName.raw)
+    return LabeledMat(mat, splits, classes, raw_depth=truth is TruthName.raw)
 
 
 @app.command(epilog="Example: jrn cache rooms --out rooms.h5")

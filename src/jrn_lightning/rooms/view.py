@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jrn_lightning.importers.labels import LABEL_SPACES
+from jrn_lightning.importers.labels import WANG5
 from jrn_lightning.modalities.semantic import VOID
 from jrn_lightning.rooms import sensor
 from jrn_lightning.rooms.camera import Camera, choose_views
@@ -18,7 +18,7 @@ from jrn_lightning.rooms.layout import Room, furnish
 from jrn_lightning.rooms.scene import Scene
 from jrn_lightning.rooms.shading import Surfaces, radiance
 
-SPACE = LABEL_SPACES["wang5"]
+SPACE = WANG5
 
 
 class View(NamedTuple):
