@@ -10,8 +10,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+import jrn_lightning.training.main  # noqa: F401  # registers the schema
 from jrn_lightning.training.job import run_job
-from jrn_lightning.training.main import prepare
 
 ROOT = Path(__file__).parents[1]
 # One precision on every machine: what a processor does well differs.
@@ -26,7 +26,6 @@ SMALL = (
 
 def composed(*overrides: str) -> DictConfig:
     """The configuration that ``run.py`` would see."""
-    prepare()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("config", list(overrides))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.jobs import ROOT, run
+from tests.jobs import ROOT, command, run
 
 
 def _results(folder: Path) -> dict[str, object]:
@@ -198,3 +198,52 @@ def test_a_cache_of_ones_own_is_not_taken_for_the_rooms(small_cache: Path, tmp_p
     assert "holds other data than the rooms" in result.stderr + result.stdout
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_jrn_run_trains_from_anywhere_and_looks_into_ones_own_conf_first(
+    small_cache: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "conf" / "recipe"
+    recipe.mkdir(parents=True)
+    text = (ROOT / "conf" / "recipe" / "default.yaml").read_text("utf-8")
+    (recipe / "default.yaml").write_text(text.replace("epochs: 12", "epochs: 1"), "utf-8")
+    (recipe / "mine.yaml").write_text(text.replace("epochs: 12", "epochs: 2"), "utf-8")
+    swept = ("-m", "arch=cat1", "recipe=default,mine")
+    _, _, *arguments = command(small_cache, tmp_path / "runs", *swept)
+    result = subprocess.run(
+        [sys.executable, "-c", "from jrn_lightning.cli import main; main()", "run", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    for choice, epochs in (("default", 1), ("mine", 2)):
+        job = tmp_path / "runs" / "nyu" / f"cat1,recipe={choice}" / "seed0"
+        assert _results(job)["config"]["recipe.epochs"] == epochs
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_in_an_empty_folder(small_cache: Path, tmp_path: Path) -> None:
+    python = [sys.executable, "-m"]
+    wheel = [*python, "pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(wheel, check=True, capture_output=True, timeout=300)
+    target = tmp_path / "site"
+    install = [*python, "pip", "install", "--no-deps", "--target", str(target)]
+    subprocess.run([*install, *map(str, tmp_path.glob("*.whl"))], check=True, timeout=300)
+    swept = ("-m", "arch=cat1,cat5", "recipe.epochs=1")
+    _, _, *arguments = command(small_cache, tmp_path / "runs", *swept)
+    code = "import jrn_lightning.cli as c; print(c.__file__, flush=True); c.main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "run", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(target)},
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(str(target))
+    assert len(list((tmp_path / "runs" / "nyu").glob("*/seed0/results.json"))) == 2

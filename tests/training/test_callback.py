@@ -12,7 +12,6 @@ from hydra.core.hydra_config import HydraConfig
 
 from jrn_lightning.records.record import SWEPT, planned
 from jrn_lightning.training.callback import SweepCallback
-from jrn_lightning.training.main import prepare
 from tests.jobs import ROOT
 
 
@@ -22,7 +21,7 @@ def plan(tmp_path: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(SWEPT, "")  # restored in the end: the callback sets it
 
     def jobs(*overrides: str, sweep: str = "nyu") -> list[str]:
-        prepare()
+
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             common = ("data=nyu", f"data.cache={small_cache}", f"output={tmp_path}")
             # Hydra composes the multirun from what is not swept.

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 from typer import Option
 
-from jrn_lightning.cli import audit, cache, compare, influence, predict, report
+from jrn_lightning.cli import audit, cache, compare, influence, predict, report, run
 from jrn_lightning.errors import JRNError, no_place
 from jrn_lightning.progress import console
 
@@ -31,7 +31,7 @@ def _options(
         Option(help="Import this module first; it may define modalities or networks. Repeatable."),
     ] = None,
 ) -> None:
-    """Joint refinement networks: caches, predictions and reports. Training is run.py."""
+    """Joint refinement networks: training, caches, predictions and reports."""
     if plugin:
         from jrn_lightning.modalities import import_plugins
 
@@ -53,6 +53,10 @@ app.command(
     "jrn predict runs/rooms/sum60/seed0/checkpoints/last.ckpt --rgb photos --out refined.h5"
 )(predict.predict)
 app.command(epilog="Example: jrn report runs/nyu --protocol eigen")(report.report)
+app.command(
+    add_help_option=False,  # Hydra's lists the choices
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(run.run)
 
 
 def main() -> None:

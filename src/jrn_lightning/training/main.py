@@ -1,46 +1,76 @@
-"""What ``run.py`` calls: registration before Hydra composes, and one job with short errors."""
+"""What ``run.py`` and ``jrn run`` start: the command line, and one job with short errors.
+
+Importing this module registers the schema and the resolver that names a job's folder: a launcher's
+worker imports it to find :func:`run`, and composes there. It comes before PyTorch, whose threads
+read on import how to wait.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
 
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
+import jrn_lightning
 from jrn_lightning.errors import JRNError, no_place
 from jrn_lightning.records.record import job_folder
 from jrn_lightning.training import config
 
-
-def prepare() -> None:
-    """Register the schema and the resolver that names a job's folder.
-
-    Called before PyTorch is imported, so that its threads read how to wait: those that spin hold up
-    every other process of a busy machine.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    config.register()
-    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+# Threads that spin while they wait hold up every other process of a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+config.register()
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
-def launch(main: Callable[[], None]) -> None:
-    """Run Hydra's ``main`` on the command line; at the end print what came of its jobs.
+def packaged_conf() -> Path:
+    """The project's ``conf/``: inside an installed package, beside ``src/`` in a checkout."""
+    package = Path(jrn_lightning.__file__).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parents[1] / "conf"
+
+
+def _first(folder: Path) -> type[SearchPathPlugin]:
+    """Makes Hydra search ``folder`` before the project's own configuration."""
+
+    class First(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            search_path.prepend("own", f"file://{folder.resolve()}", anchor="main")
+
+    return First
+
+
+def launch(arguments: Sequence[str], own: Path | None = None) -> None:
+    """Run jobs from a command line of Hydra's; at the end print what came of them.
 
     A key that does not exist is refused before Hydra composes.
+
+    Args:
+        arguments: what follows the command's name.
+        own: a folder of configuration that is searched before the project's own, where it exists.
     """
+    arguments = [config.as_typed(argument) for argument in arguments]
+    if own is not None and own.is_dir():
+        Plugins.instance().register(_first(own))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8
     try:
-        sys.argv[1:] = [config.as_typed(argument) for argument in sys.argv[1:]]
-        config.check_keys(sys.argv[1:])
+        config.check_keys(arguments)
     except JRNError as error:
         sys.exit(str(error))
+    sys.argv[1:] = arguments
+    main = hydra.main(version_base="1.3", config_path=str(packaged_conf()), config_name="config")
     try:
-        main()
+        main(run)()
     except KeyboardInterrupt:
         raise
     except BaseException:
