@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target that needs it builds from constraints.txt.
 VENV   ?= .venv
-EXTRAS ?= dev,pretrained,joblib,slurm,workspaces
+EXTRAS ?= dev,docs,pretrained,joblib,slurm,workspaces
 ARGS   ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -13,7 +13,7 @@ SWEEP  := arch=cat60,sum60,cat10,cat5,cat1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup format lint type test test-slow test-gpu check run sweep bench clean distclean
+.PHONY: help setup format lint type test test-slow test-gpu check run sweep docs dist bench clean distclean
 # The rooms that come with the project, unless CACHE names another prediction cache.
 DATA   := $(if $(CACHE),data=nyu data.cache='$(CACHE)',data=rooms)
 
@@ -69,11 +69,17 @@ need-cache:
 	@test -z "$(CACHE)" || test -f "$(CACHE)" || \
 		{ echo "make: CACHE=$(CACHE): there is no such file" >&2; exit 2; }
 
+docs: $(STAMP)  ## the site, into docs/_build/html; its notebooks show runs/rooms, which make sweep makes
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html $(ARGS)
+
+dist: $(STAMP)  ## wheel and source distribution, into dist
+	$(BIN)/python -m build
+
 bench: $(STAMP)  ## measure ratios and the machine's limits into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## remove what tests and tools left, but no runs and no environment
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist docs/_build docs/studies docs/notebooks
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove .venv

@@ -47,18 +47,31 @@ class JRNConfig:
     networks are YAML files with a ``_target_`` and arguments of their own.
     """
 
+    #: class of the network
     _target_: str = DEFAULT_NETWORK
+    #: what tables and figures call it
     name: str = MISSING
+    #: how the features of the modalities are joined at each scale
     operation: Operation = MISSING
+    #: C, channels out of a branch: 60, 10, 5 or 1 in the paper
     fusion_channels: int = 60
+    #: channels of each modality before they are joined
     stem_channels: int = 20
+    #: channels of the joined features; null is what the operation gives
     fused_channels: int | None = None
+    #: channels before the heads
     hidden_channels: int = 60
+    #: the branches see the input at 1/2, 1/4, 1/8
     scales: list[int] = field(default_factory=lambda: [2, 4, 8])
+    #: side of the first convolutions
     stem_kernel: int = 3
+    #: side of the convolutions after the joining
     fusion_kernel: int = 3
+    #: side of the convolution over all branches
     hidden_kernel: int = 3
+    #: side of the heads
     head_kernel: int = 3
+    #: how an input map reaches its own output: added, concatenated, or not at all
     skip: Skip = Skip.add
 
 
@@ -66,11 +79,17 @@ class JRNConfig:
 class RoomsConfig:
     """Arguments of ``rooms.RoomsSpec``: importing that takes seconds, a test compares them."""
 
+    #: of the rooms
     seed: int = 0
+    #: rooms to train on
     train_rooms: int = 104
+    #: rooms to test on
     test_rooms: int = 40
+    #: frames of each room
     views: int = 2
+    #: of a frame, pixels
     height: int = 240
+    #: of a frame, pixels
     width: int = 320
 
 
@@ -78,16 +97,27 @@ class RoomsConfig:
 class DataConfig:
     """Arguments of ``cache.CacheDataModule``, and what its cache is built from if it can be."""
 
+    #: names the sweep unless `sweep` is given
     name: str = MISSING
+    #: the prediction cache
     cache: str | None = None
+    #: the embedded rooms, rendered when first asked for
     rooms: RoomsConfig | None = None
+    #: the networks that predict the rooms
     single_task: SingleTaskSettings | None = None
+    #: height and width that the network sees; null is the cache's own
     frame: list[int] | None = None
+    #: which of the cache to use; null is all
     modalities: list[str] | None = None
+    #: modules to import, which may define modalities or networks
     plugins: list[str] = field(default_factory=list)
+    #: share of the training scenes for validation
     val_fraction: float = 0.1
+    #: of the choice of validation scenes
     split_seed: int = 0
+    #: a split up to this size is held in memory, a larger one is read as it is needed
     memory_limit_gib: float = 4.0
+    #: processes that read what is not held in memory
     num_workers: int = 0
 
 
@@ -95,17 +125,29 @@ class DataConfig:
 class RecipeConfig:
     """How a network is initialised and trained."""
 
+    #: of the recipe
     name: str = MISSING
+    #: passes over the training frames
     epochs: int = MISSING
+    #: frames a step
     batch_size: int = 1
+    #: at the start
     learning_rate: float = MISSING
+    #: of SGD
     momentum: float = 0.9
+    #: of SGD
     weight_decay: float = 0.0
+    #: of the learning rate, step by step
     schedule: Schedule = MISSING
+    #: largest norm of the gradient; null is no limit
     clip_norm: float | None = None
+    #: of the convolutions
     initialization: Initialization = MISSING
+    #: without an additive skip, start depth at its mean over the training frames
     mean_head_bias: bool = False
+    #: modalities that the network never sees: the controls of gain and breakage
     muted: list[str] = field(default_factory=list)
+    #: probability with which a step mutes one modality
     modality_dropout: float = 0.0
 
 
@@ -113,14 +155,23 @@ class RecipeConfig:
 class EvaluationConfig:
     """What the test pass measures."""
 
+    #: crops to evaluate on; null is all that fit the frame
     protocols: list[str] | None = None
+    #: what a muted map is replaced by, for ω
     mute_value: Mute = MISSING
+    #: of mute values that are drawn
     mute_seed: int = 0
+    #: count errors by kind of pixel too
     strata: bool = True
+    #: further mute values to compare, each one more pass
     mute_values: list[Mute] = field(default_factory=list)
+    #: how often `other_image` draws
     permutations: int = 3
+    #: from the true map to none: how ω grows with the quality of an input
     ladder: bool = False
+    #: every crop, convention and ground truth
     grid: bool = False
+    #: of the bootstrap
     resamples: int = 10_000
 
 
@@ -128,14 +179,23 @@ class EvaluationConfig:
 class TrainerConfig:
     """Where and how it runs."""
 
+    #: where it runs
     accelerator: Accelerator = Accelerator.auto
+    #: how many
     devices: int = 1
+    #: Lightning's, for several devices
     strategy: str = "auto"
+    #: of training; auto is bfloat16 where the processor has units for it
     precision: Precision = MISSING
+    #: of the convolutions; auto follows the device
     memory_format: MemoryFormat = MISSING
+    #: of PyTorch on a CPU; null is PyTorch's own choice
     threads: int | None = None
+    #: stop after so many epochs, whatever the recipe says
     max_epochs: int | None = None
+    #: use so many frames of each split
     limit_frames: int | None = None
+    #: draw progress bars
     progress: bool = True
 
 
@@ -143,10 +203,15 @@ class TrainerConfig:
 class LoggerConfig:
     """Where losses and results go beside the job's folder."""
 
+    #: of logger
     kind: LoggerKind = MISSING
-    project: str | None = None  # $WANDB_PROJECT, else jrn-lightning
-    entity: str | None = None  # $WANDB_ENTITY, else the key's own
+    #: of W&B; null is `$WANDB_PROJECT`, else jrn-lightning
+    project: str | None = None
+    #: of W&B; null is `$WANDB_ENTITY`, else the key's own
+    entity: str | None = None
+    #: of W&B; auto is online where there is a key
     mode: WandbMode = MISSING
+    #: frames whose maps are logged
     examples: int = 4
 
 
@@ -154,15 +219,20 @@ class LoggerConfig:
 class Config:
     """One job."""
 
-    arch: Any = MISSING  # any network's: what it takes is checked when it is made
+    #: the network and its arguments
+    arch: Any = MISSING
     data: DataConfig = field(default_factory=DataConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    #: of initialisation, order of frames and dropout
     seed: int = 0
+    #: folder of the sweep under `output`, and group in W&B
     sweep: str = "main"
+    #: folder of all sweeps
     output: str = "runs"
+    #: throw away what another configuration left in this job's folder
     overwrite: bool = False
 
 

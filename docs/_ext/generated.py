@@ -1,0 +1,142 @@
+"""What the site takes from elsewhere in the project: references, studies, notebooks."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import omegaconf
+
+from jrn_lightning.predictors import settings
+from jrn_lightning.training import config
+
+
+def _comments(cls: type) -> dict[str, str]:
+    """The ``#:`` comment above each field, or the one behind it."""
+    lines = inspect.getsource(cls).splitlines()
+    tree = ast.parse(inspect.getsource(cls)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    said = {}
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            above, line = lines[node.lineno - 2].strip(), lines[node.lineno - 1]
+            behind = line.partition("  # ")[2]
+            said[node.target.id] = above[2:].strip() if above.startswith("#:") else behind
+    return said
+
+
+def _type(kind: Any) -> str:
+    """A type, or the choices of an enumeration."""
+    parts = [part for part in get_args(kind) if part is not type(None)]
+    null = " or null" if type(None) in get_args(kind) else ""
+    if getattr(kind, "__origin__", None) is list:
+        return f"list of {_type(parts[0])}"
+    if null:
+        return _type(parts[0]) + null
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return ", ".join(f"`{member.name}`" for member in kind)
+    return {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}.get(
+        getattr(kind, "__name__", str(kind)), "any"
+    )
+
+
+def _default(field: Any) -> str:
+    if field.default is MISSING and field.default_factory is MISSING:
+        return "set by the choice"
+    value = field.default if field.default is not MISSING else field.default_factory()
+    if value == omegaconf.MISSING:
+        return "set by the choice"
+    if value is None:
+        return "`null`"
+    return f"`{value.name if isinstance(value, Enum) else value}`"
+
+
+def configuration() -> str:
+    """Every key of the schema."""
+    text = [
+        "# Configuration",
+        "",
+        "Every key of `python run.py` and `jrn run`, from the schema that refuses a wrong one. "
+        "`python run.py --help` lists the choices of each group, and "
+        "`python run.py --cfg job` shows what a command line comes to.",
+    ]
+
+    def table(name: str, cls: type) -> None:
+        said, hints = _comments(cls), get_type_hints(cls)
+        groups = [f.name for f in fields(cls) if is_dataclass(hints[f.name])]
+        doc = inspect.cleandoc(cls.__doc__ or "").replace("``", "`")
+        text.extend(["", f"## `{name}`" if name else "## One job", "", doc, ""])
+        text.extend(["| key | value | default | |", "|---|---|---|---|"])
+        for field in fields(cls):
+            if not name and field.name in groups:
+                continue  # a section of its own
+            kind = hints[field.name]
+            key = f"{name}.{field.name}" if name else field.name
+            nested = next((t for t in (kind, *get_args(kind)) if is_dataclass(t)), None)
+            if nested is not None:
+                text.append(f"| `{key}` | see below | | {said[field.name]} |")
+            else:
+                text.append(f"| `{key}` | {_type(kind)} | {_default(field)} | {said[field.name]} |")
+
+    table("", config.Config)
+    for name, cls in (
+        ("arch", config.JRNConfig),
+        ("data", config.DataConfig),
+        ("data.rooms", config.RoomsConfig),
+        ("data.single_task", settings.SingleTaskSettings),
+        ("recipe", config.RecipeConfig),
+        ("evaluation", config.EvaluationConfig),
+        ("trainer", config.TrainerConfig),
+        ("logger", config.LoggerConfig),
+    ):
+        table(name, cls)
+    return "\n".join(text) + "\n"
+
+
+def command_line() -> str:
+    """Every command of ``jrn``, as Typer documents it."""
+    command = [sys.executable, "-m", "typer", "jrn_lightning.cli", "utils", "docs", "--name", "jrn"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return "# Command line\n\n" + done.stdout.split("\n", 1)[1]
+
+
+def _write(app: Any) -> None:
+    folder = Path(app.srcdir) / "reference"
+    for name, make in (("configuration", configuration), ("cli", command_line)):
+        page, text = folder / f"{name}.md", make()
+        if not page.exists() or page.read_text("utf-8") != text:  # else it is not built again
+            page.write_text(text, "utf-8")
+
+
+def _studies(app: Any) -> None:
+    """The READMEs of the studies and their pictures, as pages."""
+    source, target = Path(app.srcdir).parent / "experiments", Path(app.srcdir) / "studies"
+    shutil.rmtree(target, ignore_errors=True)
+    for readme in source.glob("*/README.md"):
+        folder = target / readme.parent.name
+        folder.mkdir(parents=True)
+        for file in (readme, *readme.parent.glob("*.png"), *readme.parent.glob("*.csv")):
+            shutil.copy2(file, folder)
+
+
+def _links(app: Any, page: str, source: list[str]) -> None:
+    """Links between the studies and the site, as they lie in the repository."""
+    up = "../" * page.count("/")
+    text = re.sub(r"\((?:\.\./)+experiments/", f"({up}studies/", source[0])
+    source[0] = re.sub(r"\((?:\.\./)+docs/", f"({up or './'}", text)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.connect("builder-inited", _write)
+    app.connect("builder-inited", _studies)
+    app.connect("source-read", _links)
+    return {"parallel_read_safe": True}

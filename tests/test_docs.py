@@ -1,0 +1,122 @@
+"""The documentation: its commands run, its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.importers.test_nyu import write_folder
+from tests.jobs import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = sorted(p for p in DOCS.glob("*.md") if "```sh" in p.read_text("utf-8"))
+#: in the order of the page: language and text of the blocks that are not excused
+_BLOCK = re.compile(r"(<!-- not run: [^>]*-->\n)?^```(sh|python|yaml)\n(.*?)^```$", re.M | re.S)
+
+#: what makes the commands of a page quick; nothing else about them changes
+PRELUDE = r"""
+set -eu
+quick() {
+    case "$*" in *data=*) rooms= ;; *) rooms="$ROOMS" ;; esac
+    "$PYTHON" "$ROOT/run.py" "$@" $rooms trainer.limit_frames=6 recipe.epochs=1 \
+        evaluation.resamples=50 trainer.progress=false $OWN
+}
+python() { if [ "$1" = run.py ]; then shift; OWN= quick "$@"; else "$PYTHON" "$@"; fi; }
+jrn() {
+    if [ "$1" = run ]; then
+        shift
+        OWN=; test ! -d conf || OWN="--config-dir conf"
+        quick "$@"
+    else
+        "$PYTHON" -c 'from jrn_lightning.cli import main; main()' "$@"
+    fi
+}
+make() { "$MAKE" --dry-run -C "$ROOT" "$@" > /dev/null; }
+"""
+ROOMS = ["train_rooms=6", "test_rooms=2", "views=2", "height=48", "width=64"]
+NETWORKS = ["image=[48,64]", "stride=4", "width=8", "epochs=1", "folds=2"]
+
+
+@pytest.fixture(scope="session")
+def swept(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a reader has it who has followed the first page, and NYU beside it."""
+    folder = tmp_path_factory.mktemp("docs") / "reader"
+    folder.mkdir()
+    _run(folder, "jrn run -m arch=sum60,cat60 seed=0,1 logger=none")
+    cache = next((folder.parent.parent / "home").rglob("rooms-*.h5"))
+    (folder / "rooms.h5").hardlink_to(cache)
+    shutil.copy2(small_cache, folder / "nyu.h5")
+    write_folder(folder / "NYU")
+    return folder
+
+
+@pytest.fixture
+def reader(swept: Path, tmp_path: Path) -> Path:
+    """A copy of it for one page."""
+    return shutil.copytree(swept, tmp_path / "reader", symlinks=True)
+
+
+def _run(folder: Path, script: str) -> None:
+    rooms = [f"data.rooms.{word}" for word in ROOMS]
+    rooms += [f"data.single_task.{word}" for word in NETWORKS]
+    environment = {
+        **os.environ,
+        "PYTHON": sys.executable,
+        "ROOT": str(ROOT),
+        "ROOMS": " ".join(rooms),
+        "MAKE": shutil.which("make") or "true",
+        "WANDB_MODE": "offline",
+        "JRN_HOME": str(folder.parent.parent / "home"),  # one set of rooms for all pages
+    }
+    done = subprocess.run(
+        ["bash", "-c", PRELUDE + script],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=1200,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return [(b[2], b[3]) for b in _BLOCK.finditer(page.read_text("utf-8")) if not b[1]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_of_a_page_runs(page: Path, reader: Path) -> None:
+    script: list[str] = []
+    for language, text in blocks(page):
+        named = re.match(r"# (\S+\.(?:py|yaml))\n", text)
+        if named:  # a file of the reader's
+            (reader / named[1]).parent.mkdir(parents=True, exist_ok=True)
+            (reader / named[1]).write_text(text, "utf-8")
+            if language == "python":
+                script.append(f"python {named[1]}")
+        elif language == "python":
+            name = f"block{len(script)}.py"
+            (reader / name).write_text(text, "utf-8")
+            script.append(f"python {name}")
+        elif language == "sh":
+            script.append(re.sub(r"seed=[0-9,]+", "seed=0", text))
+    _run(reader, "\n".join(script))
+
+
+def test_links_and_pictures_are_there() -> None:
+    wrong = []
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")):
+        if {"_build", "studies", "reference"} & set(page.relative_to(ROOT).parts):
+            continue
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
+            made = link.startswith(("http", "reference/", "../reference/")) or "studies" in link
+            if not made and not (page.parent / link).exists():
+                wrong.append(f"{page.relative_to(ROOT)}: {link}")
+    assert not wrong
