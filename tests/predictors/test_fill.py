@@ -48,7 +48,7 @@ def test_own_depth_beside_imported_semantics(tmp_path: Path) -> None:
         ids=[f"{n:04d}" for n in range(1, 21)],
     )
     imported = {"semantic": Input(source, "flat", "unseen")}
-    predict_into_cache(data, imported, tiny_settings(epochs=1), out, silent, workers=1)
+    predict_into_cache(data, imported, {"depth": tiny_settings(epochs=1)}, out, silent, workers=1)
     with PredictionCache(out) as cache:
         assert check(cache) == []
         provenance = {
@@ -71,7 +71,7 @@ def test_an_existing_cache_is_not_written_over(tmp_path: Path) -> None:
     out = tmp_path / "a.h5"
     out.write_bytes(b"precious")
     with pytest.raises(CacheError, match=r"a\.h5 exists"):
-        predict_into_cache(BoxRooms(), {}, tiny_settings(), out, silent)
+        predict_into_cache(BoxRooms(), {}, {"depth": tiny_settings()}, out, silent)
     assert out.read_bytes() == b"precious"
 
 

@@ -157,8 +157,9 @@ def nyu(
         from jrn_lightning.predictors.fill import predict_into_cache
 
         settings = _settings(single_task, folds, setting)
+        own = {name: settings for name in data.modalities if name not in inputs}
         predict_into_cache(
-            data, inputs, settings, out, bar, images=images, force=force, in_sample=in_sample
+            data, inputs, own, out, bar, images=images, force=force, in_sample=in_sample
         )
     _describe(out)
 

@@ -40,7 +40,7 @@ _INDEX: Final = "index"
 _CLASSES: Final = "classes"
 
 
-class _Contents(NamedTuple):
+class Contents(NamedTuple):
     """What a file or folder holds; see :class:`PredictionSource`."""
 
     ids: list[str]
@@ -65,7 +65,7 @@ class PredictionSource:
         classes: names of the channels, where the file gives them.
     """
 
-    def __init__(self, path: Path, channels: int, scale: float, contents: _Contents) -> None:
+    def __init__(self, path: Path, channels: int, scale: float, contents: Contents) -> None:
         self.path = path
         self.channels = channels
         self.scale = scale
@@ -150,7 +150,7 @@ def open_source(
         raise CacheError(f"{path} cannot be read ({error}). Give {_FORMS}.") from error
 
 
-def _folder(path: Path, ids: Sequence[str]) -> _Contents:
+def _folder(path: Path, ids: Sequence[str]) -> Contents:
     """One file a frame."""
     files: dict[str, Path] = {}
     numbers = by_number(ids)
@@ -174,7 +174,7 @@ def _folder(path: Path, ids: Sequence[str]) -> _Contents:
         files[frame] = file
     if not files:
         raise CacheError(f"{path} holds no .npy or .png file. Give {_FORMS}.")
-    return _Contents(list(files), lambda frame: _read_map(files[frame]), list(files.values()), True)
+    return Contents(list(files), lambda frame: _read_map(files[frame]), list(files.values()), True)
 
 
 def _read_map(file: Path) -> NDArray[Any]:
@@ -193,7 +193,7 @@ def _read_map(file: Path) -> NDArray[Any]:
         raise CacheError(f"{file} cannot be read ({error}). Write it again.") from error
 
 
-def _file(path: Path, ids: Sequence[str], key: str | None) -> _Contents:
+def _file(path: Path, ids: Sequence[str], key: str | None) -> Contents:
     """One array, whose maps :func:`_array` takes frames first."""
     numbers = by_number(ids)
     frames = max(numbers) if numbers else len(ids)
@@ -233,7 +233,7 @@ def _array(
     index: NDArray[Any] | None = None,
     classes: NDArray[Any] | None = None,
     swap: bool = False,
-) -> _Contents:
+) -> Contents:
     """Maps ``(N, …)``, in which h and w may be swapped."""
     if not len(maps):
         raise CacheError(f"{path} holds no predictions.")
@@ -245,7 +245,7 @@ def _array(
         return array.swapaxes(-1, -2) if swap else array
 
     names = None if classes is None else tuple(map(str, classes))
-    return _Contents(frames, raw, [path], index is not None, names)
+    return Contents(frames, raw, [path], index is not None, names)
 
 
 def read_mat5(path: Path) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def networks_folder(cache: Path) -> Path:
 def predict_into_cache(
     data: DataSet,
     imported: Mapping[str, Input],
-    settings: SingleTaskSettings,
+    settings: Mapping[str, SingleTaskSettings],
     out: Path,
     bar: Bar,
     *,
@@ -50,14 +50,14 @@ def predict_into_cache(
     workers: int | None = None,
     accelerator: str = "auto",
 ) -> None:
-    """Cross-fit a network for every modality that is not imported, and write the cache.
+    """Cross-fit networks for the modalities that are not imported, and write the cache.
 
     Run again after a stop it goes on: finished networks are not trained again.
 
     Args:
         data: the frames.
         imported: predictions of some modalities.
-        settings: of the networks for the others.
+        settings: of the networks of each of the others.
         out: the cache to make.
         bar: makes a progress bar of a title and a total.
         images: whether to store the colour images.
@@ -73,23 +73,31 @@ def predict_into_cache(
     """
     refuse_existing(out, force)
     out = out.absolute()
-    names = [m for m in data.modalities if m not in imported]
     folder = networks_folder(out)
-    fit = CrossFit(
-        data,
-        names,
-        settings,
-        folder,
-        force=force,
-        in_sample=in_sample,
-        workers=workers,
-        accelerator=accelerator,
-    )
-    with bar(f"Training {len(names) * settings.folds} networks", fit.cost) as advance:
-        sources = fit.run(advance)
+    alike: dict[str, list[str]] = {}
+    for name in (m for m in data.modalities if m in settings):
+        alike.setdefault(settings[name].hash, []).append(name)
+    fits = [
+        CrossFit(
+            data,
+            names,
+            settings[names[0]],
+            folder,
+            force=force,
+            in_sample=in_sample,
+            workers=workers,
+            accelerator=accelerator,
+        )
+        for names in alike.values()
+    ]
+    own: dict[str, Input] = {}
+    described = {NETWORKS: folder.name} if fits else {}
     sampling = "in-sample" if in_sample else "out-of-fold"
-    own = {m: Input(source, settings.encoder, sampling) for m, source in sources.items()}
-    described = {f"{m}_network": fit.description(m) for m in names}
+    for fit in fits:
+        with bar(f"Training {len(fit.names) * fit.settings.folds} networks", fit.cost) as advance:
+            sources = fit.run(advance)
+        own |= {m: Input(s, fit.settings.encoder, sampling) for m, s in sources.items()}
+        described |= {f"{m}_network": fit.description(m) for m in fit.names}
     total = sum(map(len, data.splits.values()))
     with bar("Writing the cache", total) as advance:
         build(
@@ -98,10 +106,11 @@ def predict_into_cache(
             out,
             images=images,
             force=force,
-            notes={**described, NETWORKS: folder.name, **(notes or {})},
+            notes={**described, **(notes or {})},
             advance=lambda: advance(1),
         )
-    fit.clean()
+    for fit in fits:
+        fit.clean()
 
 
 def home() -> Path:
@@ -154,10 +163,11 @@ def build_rooms(
         bar(f"Rendering {spec.frames} frames", spec.frames) as advance,
     ):
         render(spec, frames, workers=workers, advance=lambda: advance(1))
+    data = Rooms(spec, frames)
     predict_into_cache(
-        Rooms(spec, frames),
+        data,
         {},
-        settings,
+        dict.fromkeys(data.modalities, settings),
         out,
         bar,
         force=force,
