@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from typer import Argument, Option
 
-from jrn_lightning.cli import show
+from jrn_lightning.cli import folder, show
 from jrn_lightning.progress import bar, console
 
 if TYPE_CHECKING:
@@ -156,12 +156,12 @@ def nyu(
     else:
         from jrn_lightning.predictors.fill import predict_into_cache
 
-        settings = _settings(single_task, folds, setting)
+        settings = settings_of(single_task, folds, setting)
         own = {name: settings for name in data.modalities if name not in inputs}
         predict_into_cache(
             data, inputs, own, out, bar, images=images, force=force, in_sample=in_sample
         )
-    _describe(out)
+    describe(out)
 
 
 def _open_nyu(
@@ -218,11 +218,11 @@ def rooms(
     from jrn_lightning.rooms import RoomsSpec
 
     spec = RoomsSpec(seed, train_rooms, test_rooms, views, height, width)
-    build_rooms(spec, _settings(single_task, folds, setting), out, bar, force=force)
-    _describe(out)
+    build_rooms(spec, settings_of(single_task, folds, setting), out, bar, force=force)
+    describe(out)
 
 
-def _settings(name: str, folds: int | None, changes: list[str] | None) -> SingleTaskSettings:
+def settings_of(name: str, folds: int | None, changes: list[str] | None) -> SingleTaskSettings:
     """Named single-task settings with the changes of the command line."""
     from omegaconf import OmegaConf
 
@@ -236,7 +236,8 @@ def _settings(name: str, folds: int | None, changes: list[str] | None) -> Single
     return named(name, values)
 
 
-def _describe(path: Path) -> None:
+def describe(path: Path) -> None:
+    """What is in a cache that was just written."""
     from jrn_lightning.cache import PredictionCache
 
     with PredictionCache(path) as cache:
@@ -370,3 +371,9 @@ app.command(
     epilog="Examples: jrn cache show nyu.h5 --out sheet.png · "
     "jrn cache show nyu.h5 --split train --ids 0003,0004 --out two.png"
 )(show.show)
+app.command(
+    epilog="Examples: jrn cache folder cityscapes --preset cityscapes --dry-run · "
+    "jrn cache folder data --layout mine.yaml --prediction depth=depth.npz "
+    "--sampling depth=unseen --single-task small --out mine.h5"
+)(folder.folder)
+app.command(epilog="Example: jrn cache presets")(folder.presets)

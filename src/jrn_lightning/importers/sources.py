@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jrn_lightning.errors import CacheError
+from jrn_lightning.importers.arrays import read_array
 from jrn_lightning.importers.frames import by_number, in_order
 from jrn_lightning.modalities import Modality
 
@@ -148,6 +149,32 @@ def open_source(
         return PredictionSource(path, modality.channels, scale, contents)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CacheError(f"{path} cannot be read ({error}). Give {_FORMS}.") from error
+
+
+def from_files(
+    path: Path,
+    modality: Modality,
+    files: Mapping[str, Path],
+    *,
+    scale: float = 1.0,
+    key: str | None = None,
+) -> PredictionSource:
+    """Predictions that lie in a file for each frame: a PNG, .npy, .npz, .h5 or .mat.
+
+    Args:
+        path: the folder of them all.
+        modality: what is predicted.
+        files: of each frame that is predicted.
+        scale: factor to the modality's units; required for integers.
+        key: the array's name in a file that holds several.
+
+    Raises:
+        CacheError: a map of a shape that cannot be used.
+    """
+    contents = Contents(
+        list(files), lambda frame: read_array(files[frame], key), list(files.values()), True
+    )
+    return PredictionSource(path, modality.channels, scale, contents)
 
 
 def _folder(path: Path, ids: Sequence[str]) -> Contents:

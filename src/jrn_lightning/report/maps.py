@@ -270,8 +270,8 @@ def panel(
     rows = [_rows(frame, modalities, errors, wide) for frame in frames]
     heads = {_column(tile, wide): tile.label for own in rows for row in own for tile in row}
     places = _places(heads, modalities, wide)
-    shape = next(iter(next(iter(frames[0].outputs.values())).values())).shape
-    size = (_MAP, _MAP * shape[-2] / shape[-1])
+    tall, across = rows[0][0][0].picture.shape[:2]
+    size = (_MAP, _MAP * tall / across)
     step = size[1] + _GAP
     width = max(_NARROWEST, max(places.values()) + _MAP + _MARGIN)
     top = 0.15 + 0.4 * bool(title) + _LINE * (1 + wide)

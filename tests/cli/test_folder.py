@@ -1,0 +1,137 @@
+"""``jrn cache folder``, as a user types it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from jrn_lightning.cache import PredictionCache
+from tests.cli.test_cache import jrn
+from tests.importers.miniatures import PRESETS
+from tests.importers.test_folder import content, write
+from tests.jobs import job, run
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A folder with its layout, and predictions of semantics in a file beside it."""
+    root = tmp_path / "data"
+    written = write(root)
+    (root / "three.yaml").write_text("a: 0\nb: 1\nc: 2\n")
+    given = content()
+    del given["predictions"]["semantic"]
+    (root / "mine.yaml").write_text(yaml.safe_dump(given))
+    odds = np.full((4, 3, 6, 8), 1 / 3, np.float32)
+    np.savez(tmp_path / "odds.npz", index=list(written), probability=odds, other=odds)
+    return root
+
+
+def test_a_dry_run_says_what_would_be_read(
+    mine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["cache", "folder", mine, "--layout", mine / "mine.yaml", "--dry-run"]
+    assert jrn(monkeypatch, *command, "--out", tmp_path / "a.h5") == 0
+    out = capsys.readouterr().out
+    assert "train: 2 frames of 1 scenes, 'hall/1' to 'hall/2'" in out
+    assert str(mine / "depth/hall/1.png") in out
+    assert "depth: depth, 16 × 24, 2.3% without truth; 3.0" in out
+    assert "semantic: semantic, 16 × 24, 4.2% without truth; a " in out
+    assert not (tmp_path / "a.h5").exists()
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert np.asarray(sheet).std() > 10
+
+
+def test_predictions_are_given_by_modality(
+    mine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["cache", "folder", mine, "--layout", mine / "mine.yaml", "--out", tmp_path / "a.h5"]
+    assert jrn(monkeypatch, *command) == 2
+    assert "no predictions of semantic" in capsys.readouterr().err
+    command += [
+        "--prediction",
+        f"semantic={tmp_path / 'odds.npz'}",
+        "--key",
+        "semantic=probability",
+    ]
+    options = ["--source", "semantic=net", "--sampling", "semantic=unseen", "--grid"]
+    assert jrn(monkeypatch, *command, *options, "semantic=corners") == 0
+    with PredictionCache(tmp_path / "a.h5") as cache:
+        made = cache.split("train").provenance("semantic")
+        assert (made.source, made.sampling, made.alignment) == ("net", "unseen", "corners")
+        assert cache.split("train").provenance("depth").source == "it"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--preset", "kitti", "--layout", "a.yaml", "--dry-run"], "either --preset or --layout"),
+        (["--preset", "kitti"], "give --out, or --dry-run"),
+        (["--preset", "kitti", "--dry-run", "--folds", "2"], "belong to --single-task"),
+        (["--grid", "semantic=corners"], "needs --prediction semantic=PATH"),
+        (["--prediction", "semantics=a.npz"], "Did you mean 'semantic'"),
+        (["--prediction", "a.npz"], "give MODALITY=VALUE"),
+        (["--scale", "semantic=mm", "--prediction", "semantic=a.npz"], "give a number"),
+    ],
+)
+def test_a_wrong_use_is_exit_code_2(
+    options: list[str],
+    message: str,
+    mine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "--preset" not in options:
+        options = [*options, "--layout", str(mine / "mine.yaml"), "--out", str(tmp_path / "a.h5")]
+    assert jrn(monkeypatch, "cache", "folder", mine, *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def _predicted(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of a miniature with predictions that resemble its truth."""
+    written = PRESETS[name][0](root)
+    cache, given = root / "a.h5", []
+    space = {"cityscapes": 19, "mtan-nyu": 13, "virtual-kitti-2": 14}[name]
+    depths = np.stack([np.where(m.depth > 0, m.depth, 5.0) for m in written.values()])
+    odds = np.stack(
+        [
+            0.5 * np.eye(space)[np.where(m.label == 255, 0, m.label)].transpose(2, 0, 1)
+            + 0.5 / space
+            for m in written.values()
+        ]
+    )
+    for m, maps in (("depth", 1.05 * depths), ("semantic", odds)):
+        np.savez(root / f"{m}.npz", index=list(written), prediction=maps.astype(np.float32))
+        given += ["--prediction", f"{m}={root / m}.npz"]
+    command = ["cache", "folder", root, "--preset", name, "--out", cache, *given]
+    assert jrn(monkeypatch, *command) == 0
+    return cache
+
+
+def test_a_preset_from_its_folder_to_the_influence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = _predicted("mtan-nyu", tmp_path, monkeypatch)
+    found = job(cache, tmp_path / "job", "arch=cat1", "recipe.epochs=1")
+    assert found["status"] == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cityscapes", "mtan-nyu", "virtual-kitti-2"])
+def test_presets_train_with_run_py(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = _predicted(name, tmp_path, monkeypatch)
+    done = run(cache, tmp_path / "runs", "arch=sum60", "recipe.epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs/nyu/sum60/seed0/results.json").is_file()
