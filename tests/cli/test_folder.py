@@ -71,6 +71,26 @@ def test_predictions_are_given_by_modality(
         assert cache.split("train").provenance("depth").source == "it"
 
 
+def test_what_is_lacking_is_predicted_by_anything(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "even3.py").write_text(
+        "import torch\ndef predict(images):\n    return torch.full((len(images), 3, 4, 6), 1 / 3)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ["cache", "folder", mine, "--layout", mine / "mine.yaml", "--out", tmp_path / "a.h5"]
+    command += ["--predict", "semantic=py:even3:predict", "--sampling", "unseen"]
+    assert jrn(monkeypatch, *command, "--only", "train") == 0
+    with PredictionCache(tmp_path / "a.h5") as cache:
+        assert list(cache.splits) == ["train"]
+        made = {m: cache.split("train").provenance(m) for m in cache.modalities}
+        assert made["depth"].source == "it"  # as the layout says
+        assert (made["semantic"].source, made["semantic"].sampling) == (
+            "py:even3:predict",
+            "unseen",
+        )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

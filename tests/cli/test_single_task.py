@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,38 @@ def write_frames(folder: Path, frames: int = 12, size: tuple[int, int] = (48, 64
 @pytest.fixture
 def frames(tmp_path: Path) -> Path:
     return write_frames(tmp_path / "nyu")
+
+
+def test_each_modality_has_a_predictor_of_its_own(
+    frames: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "even.py").write_text(
+        "import torch\n"
+        "def predict(images):\n    return torch.full((len(images), 4, 6, 8), 0.25)\n"
+        'predict.classes = ["floor", "wall", "bed", "sky"]\n'
+    )
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.csv").write_text("class,member\nGround,floor\nVertical,wall\nObject,bed\n")
+    command = ["cache", "nyu", "--frames", frames, "--predict", "depth=small", *TINY]
+    command += ["--predict", "semantic=py:even:predict", "--out", tmp_path / "own.h5"]
+    assert jrn(monkeypatch, *command) == 1
+    assert "--sampling semantic=in-sample if it was" in " ".join(capsys.readouterr().err.split())
+    command += ["--classes", tmp_path / "own.csv", "--sampling", "unseen"]
+    assert jrn(monkeypatch, *command) == 0
+    assert "1 of its 4 classes belong to none here" in capsys.readouterr().out
+    with PredictionCache(tmp_path / "own.h5") as cache:
+        made = [cache.split("train").provenance(m) for m in cache.modalities]
+        assert [m.sampling for m in made] == ["out-of-fold", "unseen"]
+        found = cache.split("test").prediction("semantic", 0)[:, 0, 0]
+        np.testing.assert_allclose(found, [1 / 3, 1 / 3, 0, 0, 1 / 3], atol=1e-3)
+
+    assert jrn(monkeypatch, *command, "--force", "--only", "test") == 1  # networks need training
+    assert jrn(monkeypatch, *command, "--force", "--only", "tests") == 2
+    assert "has the splits train, test, predict" in " ".join(capsys.readouterr().err.split())
 
 
 def test_networks_of_our_own_for_everything_or_for_one_modality(

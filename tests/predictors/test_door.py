@@ -71,7 +71,7 @@ def test_functions_of_ones_own(functions: ModuleType, mapping: str, tmp_path: Pa
         ["depth=py:own:both", "semantic=py:own:seven"],
         out,
         silent,
-        sampling=["depth=in-sample", "unseen"],
+        sampling=["unseen", "depth=in-sample"],
         classes=[mapping],
     )
     assert functions.calls == [3] * 6 + [2]  # of 20 frames
@@ -205,11 +205,15 @@ def test_what_cannot_be_used_is_refused_before_anything_runs(tmp_path: Path, map
     depth, semantic = "depth=py:own:depth", "semantic=py:own:both"
     cases: list[tuple[list[str], dict[str, Any], str]] = [
         ([depth], {}, r"nothing predicts semantic. Give --predict semantic="),
-        ([depth, depth, semantic], {}, r"--predict names depth twice"),
+        ([depth, depth, semantic], {}, r"--predict depth=py:own:depth: that is given twice"),
         (["deep=x"], {}, r"--predict deep=x: give MODALITY=PREDICTOR, with one of depth, semantic"),
         (["depth"], {}, r"--predict depth: give MODALITY=PREDICTOR"),
         ([depth, semantic], {"sampling": []}, r"Give --sampling depth=in-sample if it was"),
         ([depth, semantic], {"sampling": ["seen"]}, r"--sampling seen: choose from in-sample, out"),
+        ([depth, semantic], {"sampling": ["unseen", "unknown"]}, r"unknown: that is given twice"),
+        ([depth, semantic], {"in_sample": True}, r"of networks trained here: none is"),
+        ([depth, "semantic=small"], {"sampling": ["semantic=unseen"]}, r"names no such network"),
+        ([depth, semantic], {"imported": {"depth": None}}, r"of depth are given, too"),
         ([depth, "semantic=nothing.npz"], {}, r"semantic=nothing\.npz: there is no such file.*hf:"),
         ([depth, "semantic=py:nowhere:f"], {}, r"py:nowhere:f cannot be imported"),
         ([depth, "semantic=py:own:calls"], {}, r"py:own:calls is .*, no function"),

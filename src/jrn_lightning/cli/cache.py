@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.filesize import decimal
@@ -14,6 +14,15 @@ from rich.text import Text
 from typer import Argument, Option
 
 from jrn_lightning.cli import folder, show
+from jrn_lightning.cli.options import (
+    ClassesOf,
+    Only,
+    Predict,
+    SamplingOf,
+    changes_of,
+    restrict,
+    specs_of,
+)
 from jrn_lightning.progress import bar, console
 
 if TYPE_CHECKING:
@@ -51,7 +60,7 @@ InSample = Annotated[
     bool,
     Option(
         "--in-sample",
-        help="With --single-task, to measure what cross-fitting is worth: predict training "
+        help="With networks trained here, to measure what cross-fitting is worth: predict training "
         "frames by networks that were trained on them.",
     ),
 ]
@@ -90,10 +99,17 @@ app = typer.Typer(no_args_is_help=True, help="Build, describe and check predicti
 @app.command(
     epilog="Examples: jrn cache nyu --frames data/nyu --depth depth.npz --semantic semantic.npz "
     "--depth-sampling in-sample --out nyu.h5 · "
-    "jrn cache nyu --frames data/nyu --single-task efficientnet_lite0 --folds 3 --out nyu.h5"
+    "jrn cache nyu --frames data/nyu --single-task efficientnet_lite0 --folds 3 --out nyu.h5 · "
+    "jrn cache nyu --frames data/nyu --predict depth=efficientnet_lite0 --predict "
+    "semantic=hf:nvidia/segformer-b0-finetuned-ade-512-512 --classes ade-to-wang5 "
+    "--sampling unseen --out nyu.h5"
 )
 def nyu(
     out: Out,
+    predict: Predict = None,
+    sampling: SamplingOf = None,
+    classes: ClassesOf = None,
+    only: Only = None,
     depth: DepthFile = None,
     semantic: SemanticFile = None,
     single_task: Annotated[str | None, Option(help=_SINGLE_TASK)] = None,
@@ -123,44 +139,53 @@ def nyu(
     Predictions that are given are matched by frame number: an array 'index' beside the maps, the
     digits of a folder's file names, or else their order. They are stored at their own resolution.
     With --single-task, whatever is not given is predicted by networks that are trained here, each
-    training frame by one that has not seen its scene. Stopped, it goes on when called again.
+    training frame by one that has not seen its scene. With --predict, each modality is predicted
+    by whatever is named. Stopped, it goes on when called again.
     """
-    if single_task is None and (depth is None or semantic is None):
+    if single_task is None and not predict and (depth is None or semantic is None):
         raise typer.BadParameter(
-            "give --depth and --semantic, or --single-task to predict what is not given"
+            "give --depth and --semantic, --single-task to predict what is not given, or --predict"
         )
-    if single_task is None and (folds or setting or in_sample):
+    if single_task is None and not predict and (folds or setting or in_sample):
         raise typer.BadParameter("--folds, --set and --in-sample belong to --single-task")
+    if (sampling or classes) and not predict:
+        raise typer.BadParameter("--sampling and --classes belong to --predict")
     if single_task and depth and semantic:
         raise typer.BadParameter(
             "--depth and --semantic leave nothing to predict: leave one of them out, or "
             "--single-task"
         )
     data = _open_nyu(out, force, frames, mat, splits, truth, label_space, partial)
+    restrict(data, only)
 
-    from jrn_lightning.importers.build import Input, build
+    from jrn_lightning.importers.build import Input
     from jrn_lightning.importers.nyu import DEPTH, SEMANTIC
     from jrn_lightning.importers.sources import open_source
 
     inputs, ids = {}, [frame for split in data.splits.values() for frame in split]
-    for name, file, source, sampling, grid, key, scale in (
+    for name, file, source, known, grid, key, scale in (
         (DEPTH, depth, depth_source, depth_sampling, depth_grid, depth_key, depth_scale),
         (SEMANTIC, semantic, semantic_source, semantic_sampling, semantic_grid, semantic_key, 1.0),
     ):
         if file is not None:
             maps = open_source(file, data.modalities[name], ids=ids, scale=scale, key=key)
-            inputs[name] = Input(maps, source or file.stem, sampling, grid)
-    if single_task is None:
-        with bar("Writing the cache", sum(map(len, data.splits.values()))) as advance:
-            build(data, inputs, out, images=images, force=force, advance=lambda: advance(1))
-    else:
-        from jrn_lightning.predictors.fill import predict_into_cache
+            inputs[name] = Input(maps, source or file.stem, known, grid)
 
-        settings = settings_of(single_task, folds, setting)
-        own = {name: settings for name in data.modalities if name not in inputs}
-        predict_into_cache(
-            data, inputs, own, out, bar, images=images, force=force, in_sample=in_sample
-        )
+    from jrn_lightning.predictors.door import fill_cache
+
+    fill_cache(
+        data,
+        specs_of(data, inputs, predict, single_task),
+        out,
+        bar,
+        imported=inputs,
+        sampling=sampling or (),
+        classes=classes or (),
+        overrides=changes_of(folds, setting),
+        images=images,
+        force=force,
+        in_sample=in_sample,
+    )
     describe(out)
 
 
@@ -224,16 +249,9 @@ def rooms(
 
 def settings_of(name: str, folds: int | None, changes: list[str] | None) -> SingleTaskSettings:
     """Named single-task settings with the changes of the command line."""
-    from omegaconf import OmegaConf
-
     from jrn_lightning.predictors.settings import named
 
-    values: dict[str, Any] = {} if folds is None else {"folds": folds}
-    for change in changes or ():
-        if "=" not in change:
-            raise typer.BadParameter(f"--set {change}: give KEY=VALUE, as --set epochs=20")
-        values |= cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.from_dotlist([change])))
-    return named(name, values)
+    return named(name, changes_of(folds, changes))
 
 
 def describe(path: Path) -> None:

@@ -11,6 +11,15 @@ from rich.table import Table
 from rich.text import Text
 from typer import Argument, Option
 
+from jrn_lightning.cli.options import (
+    ClassesOf,
+    Only,
+    Predict,
+    SamplingOf,
+    changes_of,
+    restrict,
+    specs_of,
+)
 from jrn_lightning.progress import bar, console
 
 if TYPE_CHECKING:
@@ -40,16 +49,13 @@ def folder(
             metavar="MODALITY=PATH", help="Predictions: a file of all, or a folder. Repeatable."
         ),
     ] = None,
+    predict: Predict = None,
     source: Annotated[
         list[str] | None, Option(metavar="MODALITY=NAME", help="The network that made them.")
     ] = None,
-    sampling: Annotated[
-        list[str] | None,
-        Option(
-            metavar="MODALITY=WORD",
-            help="in-sample, out-of-fold or unseen: what that network knew of the training frames.",
-        ),
-    ] = None,
+    sampling: SamplingOf = None,
+    classes: ClassesOf = None,
+    only: Only = None,
     grid: Annotated[
         list[str] | None,
         Option(metavar="MODALITY=GRID", help="area, corners or OY,SY,OX,SX; area unless given."),
@@ -84,7 +90,7 @@ def folder(
         raise typer.BadParameter("give either --preset or --layout")
     if out is None and not dry_run:
         raise typer.BadParameter("give --out, or --dry-run to see what would be read")
-    if single_task is None and (folds or setting or in_sample):
+    if single_task is None and not predict and (folds or setting or in_sample):
         raise typer.BadParameter("--folds, --set and --in-sample belong to --single-task")
 
     from jrn_lightning.cache import refuse_existing
@@ -99,32 +105,39 @@ def folder(
         _tell(data, (out or Path("dry-run")).with_suffix(".png"))
         return
     assert out is not None
+    restrict(data, only)
     survey(data)
-    inputs = {
-        **data.predictions(),
-        **_inputs(data, prediction, source, sampling, grid, scale, key),
-    }
-    lacking = [m for m in data.modalities if m not in inputs]
+    chosen = {text.partition("=")[0] for text in predict or ()}
+    known: list[str] = []
+    others: list[str] = []
+    for text in sampling or ():
+        name, equals, _ = text.partition("=")
+        (known if name in chosen or (chosen and not equals) else others).append(text)
+    inputs = {m: made for m, made in data.predictions().items() if m not in chosen}
+    inputs |= _inputs(data, prediction, source, others, grid, scale, key)
+    lacking = [m for m in data.modalities if m not in {*inputs, *chosen}]
     if lacking and single_task is None:
         raise typer.BadParameter(
-            f"no predictions of {', '.join(lacking)}: give --prediction {lacking[0]}=PATH, or "
-            "--single-task to train networks for them"
+            f"no predictions of {', '.join(lacking)}: give --prediction {lacking[0]}=PATH, "
+            f"--predict {lacking[0]}=PREDICTOR, or --single-task to train networks for them"
         )
 
-    from jrn_lightning.cli.cache import describe, settings_of
-    from jrn_lightning.importers.build import build
+    from jrn_lightning.cli.cache import describe
+    from jrn_lightning.predictors.door import fill_cache
 
-    if lacking:
-        from jrn_lightning.predictors.fill import predict_into_cache
-
-        assert single_task is not None
-        own = dict.fromkeys(lacking, settings_of(single_task, folds, setting))
-        predict_into_cache(
-            data, inputs, own, out, bar, images=images, force=force, in_sample=in_sample
-        )
-    else:
-        with bar("Writing the cache", sum(map(len, data.splits.values()))) as advance:
-            build(data, inputs, out, images=images, force=force, advance=lambda: advance(1))
+    fill_cache(
+        data,
+        specs_of(data, inputs, predict, single_task),
+        out,
+        bar,
+        imported=inputs,
+        sampling=known,
+        classes=classes or (),
+        overrides=changes_of(folds, setting),
+        images=images,
+        force=force,
+        in_sample=in_sample,
+    )
     describe(out)
     _remarks(data)
 

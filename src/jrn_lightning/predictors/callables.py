@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class CallablePredictor:
 
     def __init__(self, spec: str, modality: str) -> None:
         module, _, name = spec.partition(":")
+        if (here := str(Path.cwd())) not in sys.path:  # as `python -m` has it, unlike a script
+            sys.path.append(here)
         try:
             found: Any = importlib.import_module(module)
             for part in name.split("."):
@@ -45,7 +48,7 @@ class CallablePredictor:
         except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(
                 f"py:{spec} cannot be imported ({error}). Give py:my.module:function, with the "
-                "module on PYTHONPATH."
+                "module in this folder or on PYTHONPATH."
             ) from error
         if not callable(found):
             raise ConfigError(f"py:{spec} is {found!r}, no function. Give one of images.")

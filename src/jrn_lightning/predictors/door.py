@@ -37,6 +37,7 @@ from jrn_lightning.predictors.networks import TIMM
 from jrn_lightning.predictors.predictor import Predicted, Predictor
 from jrn_lightning.predictors.settings import SETTINGS, named
 
+_PREFIXES: Final = ("hf:", "py:", "fcn:", "eigen-fergus:")
 _OPTIONS: Final = ("key", "scale", "grid")
 
 
@@ -46,6 +47,7 @@ def fill_cache(
     out: Path,
     bar: Bar,
     *,
+    imported: Mapping[str, Input] | None = None,
     sampling: Sequence[str] = (),
     classes: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
@@ -62,9 +64,10 @@ def fill_cache(
 
     Args:
         data: the frames.
-        specs: ``MODALITY=SPEC`` for every modality, see the module.
+        specs: ``MODALITY=SPEC`` for every modality that is not imported, see the module.
         out: the cache to make.
         bar: makes a progress bar of a title and a total.
+        imported: predictions of the others.
         sampling: ``unseen``, ``in-sample`` … or ``MODALITY=`` one of them: what networks that are
             not trained here knew of the training frames.
         classes: a label space that has the network's classes for members, by name or file, or
@@ -83,33 +86,48 @@ def fill_cache(
     """
     refuse_existing(out, force)
     out = out.absolute()
-    chosen = _by_modality("--predict", specs, data.modalities)
-    if missing := [name for name in data.modalities if name not in chosen]:
+    chosen = _by_modality("--predict", specs, data.modalities, list(data.modalities))
+    inputs, notes = dict(imported or {}), {}
+    if twice := [name for name in chosen if name in inputs]:
+        raise ConfigError(
+            f"--predict {twice[0]}={chosen[twice[0]]}: predictions of {twice[0]} are given, too. "
+            "Leave one out."
+        )
+    if missing := [name for name in data.modalities if name not in {*chosen, *inputs}]:
         raise ConfigError(f"nothing predicts {', '.join(missing)}. Give --predict {missing[0]}=….")
-    known = _by_modality("--sampling", sampling, data.modalities, SAMPLING)
-    mappings = {
-        name: space(text)
-        for name, text in _by_modality("--classes", classes, data.modalities).items()
-    }
     own = {
         name: named(spec, overrides)
         for name, spec in chosen.items()
         if spec in SETTINGS or spec.startswith(TIMM)
     }
-    for name in chosen:
-        if name not in own and name not in known:
+    if (overrides or in_sample) and not own:
+        raise ConfigError("--folds, --set and --in-sample are of networks trained here: none is.")
+    theirs = [name for name in chosen if name not in own]
+    known = _by_modality("--sampling", sampling, data.modalities, theirs, SAMPLING)
+    mappings = {
+        name: space(text)
+        for name, text in _by_modality("--classes", classes, data.modalities, theirs).items()
+    }
+    for name in theirs:
+        spec = chosen[name]
+        if not spec.startswith(_PREFIXES) and not Path(spec.partition("?")[0]).exists():
             raise ConfigError(
-                f"{name}={chosen[name]}: was it trained on these training frames? Give --sampling "
+                f"--predict {name}={spec}: there is no such file. Give one, or hf:NAME, "
+                f"py:module:function, fcn:FILE, eigen-fergus:FILE, {', '.join(SETTINGS)}, "
+                f"{TIMM}NAME."
+            )
+        if name not in known:
+            raise ConfigError(
+                f"{name}={spec}: was it trained on these training frames? Give --sampling "
                 f"{name}=in-sample if it was, {name}=unseen if not, or {name}=unknown."
             )
     # All are opened before any takes long.
     opened = {
         name: _open(data, data.modalities[name], spec)
         for name, spec in chosen.items()
-        if name not in own
+        if name in theirs
     }
     folder = out.with_name(f"{out.stem}-predictions")
-    inputs, notes = {}, {}
     for name, found in opened.items():
         if isinstance(found, Input):
             inputs[name] = Input(found.source, found.network, known[name], found.grid)
@@ -146,26 +164,30 @@ def _by_modality(
     option: str,
     texts: Sequence[str],
     modalities: Mapping[str, Modality],
+    concerned: Sequence[str],
     choices: Sequence[str] = (),
 ) -> dict[str, str]:
-    """``MODALITY=TEXT``, or TEXT for all of them but with --predict, by modality."""
+    """``MODALITY=TEXT``, or but with --predict TEXT for all that it concerns, by modality."""
     found: dict[str, str] = {}
+    general: list[str] = []
     for text in texts:
         name, equals, value = text.partition("=")
-        everywhere = option != "--predict" and name not in modalities
-        if everywhere:
+        if option != "--predict" and name not in modalities:
             name, value = "", text
+            general.append(text)
         elif not equals or name not in modalities:
             raise ConfigError(
                 f"{option} {text}: give MODALITY=PREDICTOR, with one of {', '.join(modalities)}."
             )
+        elif name not in concerned:
+            raise ConfigError(f"{option} {text}: --predict names no such network. Leave it out.")
         if choices and value not in choices:
             raise ConfigError(f"{option} {text}: choose from {', '.join(choices)}.")
-        for one in modalities if everywhere else (name,):
-            if one in found and not everywhere:
-                raise ConfigError(f"{option} names {one} twice. Give it once.")
-            found.setdefault(one, value)
-    return found
+        if name in found or len(general) > 1:
+            raise ConfigError(f"{option} {text}: that is given twice. Give it once.")
+        if name:
+            found[name] = value
+    return {**(dict.fromkeys(concerned, general[0]) if general else {}), **found}
 
 
 def _open(data: DataSet, modality: Modality, spec: str) -> Predictor | Input:
@@ -187,11 +209,6 @@ def _open(data: DataSet, modality: Modality, spec: str) -> Predictor | Input:
     if unknown := sorted(set(options) - set(_OPTIONS)):
         raise ConfigError(f"{spec}: no option {unknown[0]!r}. Choose from: {', '.join(_OPTIONS)}.")
     path = Path(file)
-    if not path.exists():
-        raise ConfigError(
-            f"--predict {modality.name}={spec}: there is no such file. Give one, or hf:NAME, "
-            f"py:module:function, fcn:FILE, eigen-fergus:FILE, {', '.join(SETTINGS)}, {TIMM}NAME."
-        )
     try:
         scale = float(options.get("scale", 1))
     except ValueError:
