@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -186,6 +187,8 @@ def test_the_inputs_of_the_paper(tmp_path: Path) -> None:
 def test_networks_of_the_hub(mapping: str, tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="the library is not installed: the extra hf")
     families.save(families.depth_anything, tmp_path / "depth")
+    config = json.loads((tmp_path / "depth" / "config.json").read_text()) | {"max_depth": 20}
+    (tmp_path / "depth" / "config.json").write_text(json.dumps(config))
     families.save(families.segformer, tmp_path / "semantic")
     specs = [f"{name}=hf:{tmp_path / name}" for name in ("depth", "semantic")]
     fill_cache(BoxRooms(), specs, tmp_path / "a.h5", silent, sampling=["unseen"], classes=[mapping])
@@ -193,6 +196,8 @@ def test_networks_of_the_hub(mapping: str, tmp_path: Path) -> None:
         assert check(cache) == []
         assert cache.split("train").prediction("semantic", 0).shape == (5, 16, 24)
         assert cache.split("train").prediction("depth", 0).shape == (1, 42, 56)
+        assert cache.split("train").prediction("depth", 0).max() == 10
+        assert "% of its samples were beyond 10 m, and are that" in cache.notes["depth_network"]
         assert "1 of its 6 classes belong to none here" in cache.notes["semantic_network"]
 
 

@@ -37,6 +37,8 @@ class CallablePredictor:
         ConfigError: no such function.
     """
 
+    ranged = False
+
     def __init__(self, spec: str, modality: str) -> None:
         module, _, name = spec.partition(":")
         if (here := str(Path.cwd())) not in sys.path:  # as `python -m` has it, unlike a script

@@ -105,6 +105,7 @@ class FCNPredictor:
     """
 
     resumes = True
+    ranged = False
     batch = 1
     classes: tuple[str, ...] | None = space("nyu40").classes
 

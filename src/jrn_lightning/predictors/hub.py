@@ -46,7 +46,6 @@ class HubPredictor:
 
     def __init__(self, spec: str, modality: Modality) -> None:
         library = _library()
-        self.modality = modality
         name, _, revision = spec.partition("@")
         options = {"trust_remote_code": False, "revision": revision or "main"}
         config = _loaded(name, lambda: library.AutoConfig.from_pretrained(name, **options))
@@ -80,6 +79,7 @@ class HubPredictor:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.eval().to(self._device)
         # ZoeDepth chooses one of its heads for all images of a batch.
+        self.ranged = self._task == "depth"
         alone = self._device.type == "cpu" or kind == "zoedepth"
         self.batch = 1 if alone else _BATCH_ON_GPU
         labels = config.id2label
@@ -97,7 +97,7 @@ class HubPredictor:
         )
         frame, pixels = tuple(images.shape[-2:]), tuple(inputs["pixel_values"].shape[-2:])
         if self._task == "depth":
-            maps = metres(outputs).clamp(0, getattr(self.modality, "maximum", None))
+            maps = metres(outputs)
         elif self._task == "semantic":
             maps = outputs.logits.float().softmax(1)
         elif inputs.get("patch_offsets"):  # crops, put together to the frame again

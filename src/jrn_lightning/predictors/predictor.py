@@ -34,12 +34,15 @@ class Predictor(Protocol):
         batch: images that it takes at a time, at most.
         classes: names of its channels, where they are classes and have names.
         resumes: whether name and hash say all that the maps follow from.
+        ranged: whether its maps are known to be in the modality's units, so that what is beyond
+            the modality's range becomes its end; of others that is rather a mistake.
     """
 
     name: str
     batch: int
     classes: tuple[str, ...] | None
     resumes: bool
+    ranged: bool
 
     def hash(self) -> str:
         """SHA-256 of the weights, or of the code."""
@@ -89,6 +92,8 @@ class Predicted:
         self.ids = [frame for ids in data.splits.values() for frame in ids]
         self._row = {frame: i for i, frame in enumerate(self.ids)}
         self._digest = predictor.hash()
+        #: end of the range
+        self._top: float | None = getattr(modality, "maximum", None) if predictor.ranged else None
         self._sum, self.unmapped = self._sums(mapping)
         self._open(mapping)
         waiting = [i for i in range(len(self.ids)) if not self._file(i).exists()]
@@ -100,7 +105,7 @@ class Predicted:
         self.shape = self._shape()
         self.dtype: np.dtype[Any] = np.dtype(np.float16)
         self.grid = str(self._load(0, "grid"))
-        #: mean probability that was left out
+        #: mean probability that was left out, or share of samples that were beyond the range
         self.left = float(np.mean([self._load(i, "left") for i in range(len(self.ids))]))
 
     def read(self, frame: str) -> NDArray[Any]:
@@ -114,6 +119,11 @@ class Predicted:
     @property
     def note(self) -> str:
         """How the maps came about, for the notes of a cache."""
+        if self._top is not None and self.left:
+            return (
+                f"{self.predictor.name}; {100 * self.left:.2g} % of its samples were beyond "
+                f"{self._top:g} {self.modality.unit}, and are that"
+            )
         if not self.unmapped:
             return self.predictor.name
         return (
@@ -192,6 +202,9 @@ class Predicted:
                     "it there, or use another network."
                 )
         left = torch.zeros(len(rows))
+        if self._top is not None:
+            left = (maps > self._top).float().mean((1, 2, 3))
+            maps = maps.clamp(0, self._top)
         if self._sum is not None:
             maps = torch.einsum("ks,bshw->bkhw", self._sum, maps)
             mass = maps.sum(1, keepdim=True)
