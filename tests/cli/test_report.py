@@ -104,7 +104,7 @@ def test_begins_with_the_answer(sweep: Path) -> None:
     first, *_ = run(sweep).split("\ndepth\n")  # the head of the first table
     assert first.startswith("The answer\n• ")
     words = " ".join(first.split())
-    assert "gain not measured; ω is" in words  # there are no controls
+    assert "Gain not measured; ω is" in words  # there are no controls
     assert "experiment=gain" in words
     assert "2 of 5 jobs are not finished" in words
 

@@ -13,10 +13,8 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from jrn_lightning.analysis.analyse import analyse
-from jrn_lightning.analysis.collect import collect
-from jrn_lightning.analysis.summary import summarize
-from jrn_lightning.report.answer import answer
+from jrn_lightning import Sweep
+from jrn_lightning.report.sections import NAMES
 from tests.jobs import ROOT
 
 FOLDER = ROOT / "notebooks"
@@ -78,32 +76,26 @@ def review(sweep: Path, patch: pytest.MonkeyPatch) -> NotebookNode:
 
 
 def test_the_review_shows_the_answer(review: NotebookNode, sweep: Path) -> None:
-    comparison = collect(sweep)
-    summary = summarize(comparison)
+    known = Sweep(sweep)
     shown = "\n".join(outputs(review, "text/markdown"))
-    for sentence in answer(analyse(comparison, summary)):
+    for sentence in known.answer:
         assert sentence in shown
-    miou = float(summary.architectures.set_index("arch").loc["cat5", "semantic/mean_iou"])
+    miou = known.comparison.set_index("arch").loc["cat5", "semantic/mean_iou"].iloc[0]
     assert f"{100 * miou:.2f}" in shown
 
 
-def test_the_review_draws_every_chapter(review: NotebookNode) -> None:
-    drawn = {}
-    for cell in review.cells:
-        shown = re.findall(r'show\("(.*?)"\)', cell.source)
-        if cell.cell_type == "code" and shown:
-            drawn[shown[0]] = [o for o in cell.outputs if "image/png" in o.get("data", {})]
-    assert {name for name, figures in drawn.items() if len(figures) >= 2} >= {
-        "influence",
-        "gain",
-        "mute-values",
-        "strata",
-        "differences",
-    }
+def images(notebook: NotebookNode, code: str) -> list[str]:
+    """Names of the figures that the one cell with this code shows."""
+    (cell,) = [cell for cell in notebook.cells if code in cell.source]
+    return re.findall(r'<img alt="(.*?)"', cell.outputs[0].data["text/html"])
+
+
+def test_the_review_draws_every_section(review: NotebookNode) -> None:
+    drawn = {name: images(review, f'plot("{name}")') for name in NAMES}
+    assert {name for name, figures in drawn.items() if len(figures) >= 2} == set(NAMES) - {"ladder"}
     assert not drawn["ladder"]  # was not measured, and the notebook says what would
-    assert any("oracle-ladder" in text for text in outputs(review, "text/markdown"))
-    gallery = review.cells[-1]
-    assert any("image/png" in output.get("data", {}) for output in gallery.outputs)
+    assert any("oracle-ladder" in text for text in outputs(review, "text/html"))
+    assert len(images(review, "panel(")) > 1
 
 
 def test_one_cell_picks_architectures_and_frames(
@@ -111,17 +103,15 @@ def test_one_cell_picks_architectures_and_frames(
 ) -> None:
     notebook = read("review_sweep")
     (cell,) = [cell for cell in notebook.cells if "pick" in cell.metadata.get("tags", ())]
-    frame = collect(sweep).finished[0].statistics().ids[2]
+    frame = Sweep(sweep).images["id"].iloc[2]
     cell.source += f'\nARCHITECTURES, FRAMES = ["cat1"], ["{frame}"]'
     # What is not needed to see the picks takes time.
-    notebook.cells = [c for c in notebook.cells if 'show("' not in c.source or "def " in c.source]
+    notebook.cells = [c for c in notebook.cells if "plot(" not in c.source]
     executed = execute(notebook, sweep, monkeypatch)
     assert any("Shown: cat1\n" in text for text in outputs(executed, "text"))
-    tables = [text for text in outputs(executed, "text/markdown") if text.startswith("# Comp")]
-    assert "cat5" not in tables[0].split("published")[0]
-    gallery = [o for o in executed.cells[-1].outputs if "image/png" in o.get("data", {})]
-    assert len(gallery) == 1
-    assert f"**{frame}**: picked" in outputs(executed, "text/markdown")
+    (table,) = [text for text in outputs(executed, "text/markdown") if "# Comparison" in text]
+    assert "| cat5" not in table.split("published")[0]
+    assert images(executed, "panel(") == [f"frame/{frame}"]
 
 
 def test_the_tutorial_measures_by_hand_what_the_records_say(
@@ -133,7 +123,8 @@ def test_the_tutorial_measures_by_hand_what_the_records_say(
     (printed,) = [text for text in outputs(executed, "text") if "by hand" in text]
     by_hand, recorded = re.findall(r"[+-]\d+\.\d{4}", printed)
     assert by_hand == recorded
-    assert len(outputs(executed, "image/png")) >= 3  # maps, mute values, decomposition
+    for code, least in (("panel(", 1), ('plot("mute-values")', 2), ('plot("gain")', 2)):
+        assert len(images(executed, code)) >= least
     (cell,) = [cell for cell in executed.cells if "any-model" in cell.metadata.get("tags", ())]
     lines = re.findall(r"<tr.*?</tr>", cell.outputs[0].data["text/html"], re.DOTALL)
     head, *rows = (re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", line) for line in lines)

@@ -86,26 +86,24 @@ def test_the_first_sentence_says_whether_the_predictions_become_better(found: Fi
     for arch, value in zip(fakes.ARCHITECTURES, (0.9, 0.5, 0.1, -0.2, -0.8), strict=True):
         put(effects, value, arch=arch, target="semantic", effect="improvement")
     first = answer(found)[0]
-    assert first.startswith("Refining the predictions together: depth ")
-    assert (
-        "semantic becomes significantly better under 2 of 5 architectures, worse under 1" in first
-    )
+    assert first.startswith("Does refining them together help? depth: no, significantly better ")
+    assert "semantic: partly, significantly better under 2 of 5 architectures, worse un" in first
     best = next(iter(fakes.ARCHITECTURES))
     table = found.summary.architectures.set_index("arch")["semantic/mean_iou"]
-    assert f"(mIoU {100 * table['input']:.2f} → {100 * table[best]:.2f} %, {best})" in first
+    changed = f"mIoU {100 * table['input']:.2f} → {100 * table[best]:.2f} %"
+    assert f"({best}: {changed}, +0.90 [+0.60, +1.20] points of mIoU)" in first
     assert rows.sum() == 5
 
 
 def test_who_helps_is_told_by_the_gain_where_controls_exist(found: Findings) -> None:
     sentences = answer(found)
-    helped = line(sentences, "depth → semantic: helps")
+    helped = line(sentences, "Does depth help semantic? It helps significantly under 3 of 5 arch")
     assert "most under sum60: +0.90 [+0.60, +1.20] points of mIoU" in helped
-    assert "significant in 3 of 5 architectures" in helped
     assert "trained without depth" in helped
     # One of five does not speak for the others.
-    most = line(sentences, "semantic → depth: not significant in 4 of 5 architectures, at most")
-    assert "hurts, most under cat5: -0.70 [-1.00, -0.40] in −100 · rel(sqr)" in most
-    assert "significant in 1 of 5" in most
+    most = line(sentences, "Does semantic help depth? No significant gain under 4 of 5 arch")
+    assert "it hurts significantly under 1 of 5 architectures" in most
+    assert "most under cat5: -0.70 [-1.00, -0.40] in −100 · rel(sqr)" in most
 
 
 def test_a_gain_that_is_not_significant_is_not_called_help(found: Findings) -> None:
@@ -116,8 +114,8 @@ def test_a_gain_that_is_not_significant_is_not_called_help(found: Findings) -> N
         0.01,
         0.2,
     ]  # significant but for the correction
-    told = line(answer(found), "depth → semantic")
-    assert "no significant gain; the largest is +0.20" in told
+    told = line(answer(found), "Does depth help semantic?")
+    assert "No significant gain under 5 of 5 architectures, at most +0.20" in told
     assert "helps" not in told
 
 
@@ -125,19 +123,20 @@ def test_help_and_harm_of_one_source_are_both_told(found: Findings) -> None:
     effects = found.effects
     row = (effects["effect"] == "gain") & (effects["target"] == "semantic")
     effects.loc[row & (effects["arch"] == "cat1"), list(estimate(-2))] = list(estimate(-2).values())
-    told = line(answer(found), "depth → semantic")
-    assert "helps, most under sum60" in told
-    assert "and hurts, most under cat1: -2.00" in told
+    told = line(answer(found), "Does depth help semantic?")
+    assert "It helps significantly under 3 of 5 architectures, most under sum60" in told
+    assert "and it hurts significantly under 1 of 5 architectures, most under cat1: -2.00" in told
 
 
 def test_without_p_the_interval_decides(found: Findings) -> None:
     found.effects[["p", "p_holm"]] = float("nan")
-    assert "helps, most under sum60" in line(answer(found), "depth → semantic")
+    assert "It helps significantly" in line(answer(found), "Does depth help semantic?")
 
 
 def test_without_controls_omega_comes_with_the_gentlest_mute_value(tmp_path: Path) -> None:
     sentences = answer(findings(tmp_path / "nyu", controls=False))
-    told = line(sentences, "depth → semantic: used, gain not measured")
+    told = line(sentences, "Does depth help semantic? Gain not measured; ")
+    assert "depth is used" in told
     assert "ω is +9.61 [+9.31, +9.91] points of mIoU (cat60, best at semantic)" in told
     # 0.45 of it, and an interval of a tenth
     assert f"+{0.45 * 9.61:.2f} [+3.36, +5.29] with the gentlest mute value, mean_map" in told
@@ -149,18 +148,19 @@ def test_without_controls_omega_comes_with_the_gentlest_mute_value(tmp_path: Pat
 def test_a_single_architecture_is_best_at_nothing(tmp_path: Path) -> None:
     found = findings(tmp_path / "nyu", controls=False)
     alone = replace(found, effects=found.effects[found.effects["arch"] == "cat60"])
-    told = line(answer(alone), "depth → semantic: used, gain not measured")
-    assert "points of mIoU (cat60)" in told
+    told = answer(alone)
+    assert "points of mIoU (cat60)" in line(told, "Does depth help semantic?")
+    assert not any(sentence.startswith("Which architecture") for sentence in told)
 
 
 def test_use_that_a_gentle_mute_value_does_not_show_is_doubtful(tmp_path: Path) -> None:
     found = findings(tmp_path / "nyu", controls=False)
     put(found.mute_values, 0.1, mute_value="mean_map")
-    assert "use not significant" in line(answer(found), "depth → semantic")
+    assert "depth is not significantly used" in line(answer(found), "Does depth help semantic?")
 
 
 def test_damage_is_breakage_as_a_share_of_omega(found: Findings) -> None:
-    told = line(answer(found), "Damage done by muting")
+    told = line(answer(found), "How much of ω is damage")
     gain = sum((0.6, 0.9, 0.5, 0.2, 0.1)) / 5
     whole = sum(v["omega/depth->semantic"] for v in fakes.ARCHITECTURES.values()) / 5
     share = 100 * (whole - gain) / whole
@@ -169,37 +169,31 @@ def test_damage_is_breakage_as_a_share_of_omega(found: Findings) -> None:
 
 def test_without_controls_damage_is_what_falls_below_the_untouched_input(tmp_path: Path) -> None:
     found = findings(tmp_path / "nyu", controls=False)
-    told = line(answer(found), "Damage done by muting: muted networks fall below")
+    told = line(answer(found), "How much of ω is damage done by muting? Muted networks are")
     # cat1: A(joint) - A(input) = 63.91 - 63.73, ω = 21.5
     assert f"depth → semantic in 5 of 5 architectures, by up to {21.5 - 0.18:.2f} (cat1)" in told
     put(found.effects, -5, effect="omega")
-    assert "no muted network falls below" in line(answer(found), "Damage done by muting")
+    assert "No muted network is worse" in line(answer(found), "How much of ω")
 
 
-def test_refinement_and_the_best_architecture(found: Findings) -> None:
-    told = line(answer(found), "Refinement of the untouched input")
-    assert "depth: no significant gain, best cat60 +0.23 [-0.07, +0.53]" in told
-    assert "(not significantly better than sum60, cat10, cat5 and cat1)" in told
-    assert "semantic improves, significant in 4 of 5 architectures, best cat60 +1.58" in told
-    assert "(significantly better than cat5 and cat1, not than sum60 and cat10)" in told
-    put(found.effects, -1, effect="improvement", target="depth")
-    assert "depth becomes worse" in line(answer(found), "Refinement")
+def test_the_best_architecture_and_better_than_which(found: Findings) -> None:
+    told = line(answer(found), "Which architecture is best?")
+    assert "depth: cat60, not significantly better than sum60, cat10, cat5 and cat1" in told
+    assert "semantic: cat60, significantly better than cat5 and cat1, not than sum60 and ca" in told
 
 
 def test_one_seed_compares_networks_not_architectures(found: Findings) -> None:
     table = found.summary.architectures.assign(seeds=1)
     one = replace(found, summary=replace(found.summary, architectures=table))
-    told = line(answer(one), "Refinement")
-    assert (
-        "(significantly better than cat5 and cat1, not than sum60 and cat10, one seed each)" in told
-    )
-    assert "one seed" not in line(answer(found), "Refinement")
+    told = line(answer(one), "Which architecture")
+    assert "better than cat5 and cat1, not than sum60 and cat10 (one seed each)" in told
+    assert "one seed" not in line(answer(found), "Which architecture")
 
 
 def test_a_peak_is_told_where_it_was_tested(found: Findings) -> None:
     assert not any("too few points" in s for s in answer(found))
     found.peaks.loc[0, ["p", "verdict"]] = [0.01, "an optimum in between, at ω = 1.2."]
-    told = line(answer(found), "A over ω, ")
+    told = line(answer(found), "Is there a best influence?")
     assert told.endswith("an optimum in between, at ω = 1.2.")
 
 
@@ -217,7 +211,7 @@ def test_missing_parts_leave_their_sentences_out(found: Findings) -> None:
     nothing = replace(found, **{name: frame(name) for name in PARTS})  # type: ignore[arg-type]
     assert [s.split(":")[0] for s in answer(nothing)] == ["Next steps"]
     alone = replace(found, differences=frame("differences"))
-    assert " than " not in line(answer(alone), "Refinement")
+    assert " than " not in line(answer(alone), "Which architecture")
 
 
 def test_no_finished_job_is_no_answer(tmp_path: Path) -> None:
@@ -225,7 +219,9 @@ def test_no_finished_job_is_no_answer(tmp_path: Path) -> None:
     for job in jobs.jobs:
         job.status = "missing"
     jobs.rows["status"] = "missing"
-    assert answer(Findings(summarize(jobs))) == ["No job has finished yet: there is no answer."]
+    assert list(answer(Findings(summarize(jobs)))) == [
+        "No job has finished yet: there is no answer."
+    ]
 
 
 def test_three_modalities(tmp_path: Path) -> None:
@@ -233,16 +229,19 @@ def test_three_modalities(tmp_path: Path) -> None:
     put(found.effects, 0.0, effect="gain")
     put(found.effects, 2.0, effect="gain", source=fakes.THIRD)
     sentences = answer(found)
-    told = line(sentences, "semantic → depth: no significant gain")
-    assert "albedo → depth: helps, most under cat60: +2.00 [+1.70, +2.30] in −100" in told
-    assert "depth → albedo: no significant gain" in line(sentences, "depth → albedo")
-    assert len([s for s in sentences if " → " in s.split(":")[0]]) == 3 + 1  # and the peaks
+    line(sentences, "Does semantic help depth? No significant gain")
+    told = line(
+        sentences, "Does albedo help depth? It helps significantly under 5 of 5 architectures"
+    )
+    assert "most under cat60: +2.00 [+1.70, +2.30] in −100" in told
+    line(sentences, "Does depth help albedo? No significant gain")
+    assert len([s for s in sentences if " help " in s.split("?")[0]]) == 6
 
 
 def test_a_value_without_an_interval_has_no_brackets(found: Findings) -> None:
     found.effects[["low", "high", "p", "p_holm"]] = float("nan")
     assert pd.isna(found.effects["low"]).all()
-    told = line(answer(found), "depth → semantic")
+    told = line(answer(found), "Does depth help semantic?")
     assert "+0.90 points" in told
     assert "[" not in told
 
@@ -266,9 +265,9 @@ def test_many_architectures_are_counted_not_listed(found: Findings) -> None:
         for row in found.differences.to_dict("records")
         if row["effect"] == "performance" and row["first"] == "cat60" and row["second"] == "sum60"
     ]
-    told = line(answer(replace(found, differences=pd.DataFrame(extra))), "Refinement")
-    assert "not significantly better than cat, fusion_channels=0, cat, fusion_channels=1" in told
+    told = line(answer(replace(found, differences=pd.DataFrame(extra))), "Which architecture")
+    assert "not significantly better than cat (fusion_channels=0), cat (fusion_channels=1)" in told
     more = pd.DataFrame([*extra, *({**row, "second": row["second"] + "0"} for row in extra[:2])])
     assert "not significantly better than 5 others" in line(
-        answer(replace(found, differences=more)), "Refinement"
+        answer(replace(found, differences=more)), "Which architecture"
     )

@@ -17,7 +17,8 @@ from jrn_lightning.keys import UNTOUCHED
 from jrn_lightning.modalities import Depth, Semantic
 from jrn_lightning.report.gallery import Gallery
 from jrn_lightning.report.maps import Frame
-from jrn_lightning.report.page import page, sections
+from jrn_lightning.report.page import page
+from jrn_lightning.report.sections import sections
 from jrn_lightning.report.table import GROUP, PUBLISHED
 from tests import browser
 from tests.report import fakes
@@ -127,7 +128,7 @@ def test_one_seed_is_told_and_counted(findings: Findings) -> None:
 def test_the_answer_comes_before_everything(read: Reader) -> None:
     first = read.text.index("Semantics helps depth by +0.1.")
     assert first < read.text.index("Table I")
-    assert "Does one help to predict the other" in read.text
+    assert "Does one help another" in read.text
     assert "A large <ω> is damage & no help." in read.text
 
 
@@ -137,7 +138,7 @@ def test_what_is_in_the_data_is_text_and_no_markup(html: str, read: Reader) -> N
     assert "<nyu>.h5" in read.text
 
 
-def test_every_section_and_every_figure(read: Reader) -> None:
+def test_every_section_and_every_figure(read: Reader, html: str) -> None:
     ids = [a["id"] for _, a in read.found if "id" in a]
     assert len(ids) == len(set(ids))
     linked = {a["href"][1:] for tag, a in read.found if tag == "a"}
@@ -146,6 +147,9 @@ def test_every_section_and_every_figure(read: Reader) -> None:
     drawn = [a for tag, a in read.found if tag == "svg" and a.get("role") == "img"]
     assert len(drawn) == sum(FIGURES.values())
     assert all(a["aria-label"] for a in drawn)
+    captions = re.findall(r"</svg></div><figcaption>(.+?)</figcaption>", html)
+    assert len(captions) == len(drawn)  # a sentence that says what to see
+    assert all(caption.endswith(".") for caption in captions)
 
 
 def test_tables_have_heads_and_captions(read: Reader) -> None:
@@ -206,10 +210,10 @@ def test_a_part_that_is_missing_names_its_command(
     findings: Findings, missing: str, command: str
 ) -> None:
     without = replace(findings, **{missing: getattr(findings, missing).iloc[:0]})
-    empty = {s.id: s.empty for s in sections(without) if s.empty}
-    assert len(empty) == 1
-    assert command in next(iter(empty.values()))
-    assert not [s for s in sections(findings) if s.empty]
+    (empty,) = [s for s in sections(without) if s.command]
+    assert command in empty.command
+    assert command in repr(empty.figures)
+    assert not [s for s in sections(findings) if s.command]
 
 
 def test_with_nothing_but_the_comparison(tmp_path: Path) -> None:
@@ -217,7 +221,10 @@ def test_with_nothing_but_the_comparison(tmp_path: Path) -> None:
     text = page(bare)
     read = Reader(text)
     assert len([1 for tag, a in read.found if tag == "svg" and "aria-label" in a]) == 2
-    assert read.text.count("Nothing was recorded for this part") == 7
+    told = read.text[read.text.index("Not measured: ") :]
+    assert told.count(" (python run.py -m ") == len(FIGURES) - 1
+    shown = {a["id"] for tag, a in read.found if tag == "section"}
+    assert shown & set(FIGURES) == {"influence"}
     assert "No maps were asked for." in read.text
 
 
@@ -251,7 +258,7 @@ def test_three_modalities(tmp_path: Path) -> None:
     read = Reader(page(three, answer=ANSWER))
     labels = [a["aria-label"] for tag, a in read.found if tag == "svg" and "aria-label" in a]
     assert len(labels) == 3 * 6
-    assert "Depth, semantic and albedo are predicted" in read.text
+    assert "Networks predicted depth, semantic and albedo from" in read.text
     assert any("of depth on albedo" in label for label in labels)
 
 

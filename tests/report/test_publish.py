@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jrn_lightning.analysis.collect import collect
-from jrn_lightning.analysis.summary import summarize
 from jrn_lightning.errors import RecordError
 from jrn_lightning.progress import bar
+from jrn_lightning.report.answer import Answer
 from jrn_lightning.report.publish import provenance, write_page
+from jrn_lightning.report.sweep import Sweep
 from tests.report import fakes
 from tests.report.sweeps import make_sweep
 
@@ -30,10 +29,7 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def test_provenance_is_what_the_jobs_recorded(sweep: Path) -> None:
-    comparison = collect(sweep)
-    found = dict(
-        provenance(comparison, replace(fakes.findings(sweep), summary=summarize(comparison)))
-    )
+    found = dict(provenance(Sweep(sweep)))
     assert found["sweep"] == "nyu"
     assert found["architectures"] == "cat60, cat5, cat1"
     assert found["cache"] == "nyu.h5"
@@ -45,8 +41,10 @@ def test_provenance_is_what_the_jobs_recorded(sweep: Path) -> None:
 
 
 def test_a_page_without_cache_is_whole_but_for_its_maps(sweep: Path, tmp_path: Path) -> None:
-    findings = fakes.findings(sweep, without=("strata", "points", "differences"))
-    path = write_page(collect(sweep), findings, tmp_path / "out", answer=["Yes."], bar=bar)
+    shown = Sweep(sweep)
+    shown.findings = fakes.findings(sweep, without=("strata", "points", "differences"))
+    shown.answer = Answer(["Yes."])
+    path = write_page(shown, tmp_path / "out", bar=bar)
     assert path == tmp_path / "out" / "report.html"
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
     text = path.read_text(encoding="utf-8")
@@ -58,6 +56,5 @@ def test_a_page_without_cache_is_whole_but_for_its_maps(sweep: Path, tmp_path: P
 
 def test_a_folder_that_cannot_be_written(sweep: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    few = fakes.findings(sweep, without=tuple(fakes.COLUMNS))
     with pytest.raises(RecordError, match="--out"):
-        write_page(collect(sweep), few, tmp_path / "file", bar=bar)
+        write_page(Sweep(sweep), tmp_path / "file", bar=bar)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jrn_lightning.analysis.collect import Sweep
+from jrn_lightning.analysis.collect import Records
 from jrn_lightning.analysis.findings import (
     BREAKAGE,
     COLUMNS,
@@ -49,7 +49,7 @@ _Effect = tuple[Sequence[JobRecord], Sampled]
 
 
 def analyse(
-    sweep: Sweep,
+    records: Records,
     summary: Summary,
     *,
     resamples: int = 2_000,
@@ -62,7 +62,7 @@ def analyse(
     have. A record that is missing, damaged or foreign is named in the problems and left out.
 
     Args:
-        sweep: the collected sweep.
+        records: of the sweep.
         summary: of it; its protocol and pooling hold for all frames but that of all protocols.
         resamples: R.
         seed: of the bootstrap and of the halves of Figure 8.
@@ -74,10 +74,10 @@ def analyse(
     wanted = set(COLUMNS) if frames is None else set(frames)
     if unknown := sorted(wanted - set(COLUMNS)):
         raise ValueError(f"frames {unknown}: choose from {', '.join(COLUMNS)}")
-    if not sweep.finished:
-        return Findings(summary, tuple(sweep.problems))
-    performances = Performances(sweep, summary.protocol, summary.pooling, resamples, seed)
-    analysis = _Analysis(performances, sweep.modalities, resamples, seed)
+    if not records.finished:
+        return Findings(summary, tuple(records.problems))
+    performances = Performances(records, summary.protocol, summary.pooling, resamples, seed)
+    analysis = _Analysis(performances, records.modalities, resamples, seed)
     found: dict[str, pd.DataFrame] = {}
     if wanted & {"effects", "differences"}:
         found |= analysis.effects()
@@ -88,7 +88,7 @@ def analyse(
         found |= analysis.figure_8()
     return Findings(
         summary,
-        (*sweep.problems, *performances.problems),
+        (*records.problems, *performances.problems),
         **{name: table for name, table in found.items() if name in wanted},
     )
 

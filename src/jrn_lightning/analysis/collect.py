@@ -22,7 +22,7 @@ _ROWS = ("metrics", "improvement", "influence", "modalities")
 
 
 @dataclass
-class Sweep:
+class Records:
     """Every job of a sweep, whatever became of it.
 
     Args:
@@ -142,7 +142,7 @@ class Sweep:
         return _columns(measures, self.modalities, protocol, pooling, UNTOUCHED)
 
 
-def collect(folder: Path) -> Sweep:
+def collect(folder: Path) -> Records:
     """Read every job of a sweep's folder.
 
     Finished jobs of different caches or test frames are never mixed: those that differ from most
@@ -160,65 +160,65 @@ def collect(folder: Path) -> Sweep:
             f"{folder} holds no job (no <arch>/seed<k>/{RESULTS}). Give the folder of a sweep; "
             "`python run.py -m arch=cat60,sum60` makes one."
         )
-    records = [JobRecord.read(path) for path in dict.fromkeys(folders)]
-    sweep = Sweep(
+    jobs = [JobRecord.read(path) for path in dict.fromkeys(folders)]
+    records = Records(
         folder,
-        [job for job in records if not job.muted],
-        [job for job in records if job.muted],
+        [job for job in jobs if not job.muted],
+        [job for job in jobs if job.muted],
     )
-    _read(sweep)
-    _leave_out_foreign(sweep)
-    return sweep
+    _read(records)
+    _leave_out_foreign(records)
+    return records
 
 
-def _leave_out(sweep: Sweep, job: JobRecord, why: str) -> None:
+def _leave_out(records: Records, job: JobRecord, why: str) -> None:
     job.status, job.problem = Status.DAMAGED, f"left out: {why}"
-    sweep.problems.append(f"{job.folder}: {job.problem}")
+    records.problems.append(f"{job.folder}: {job.problem}")
 
 
-def _read(sweep: Sweep) -> None:
+def _read(records: Records) -> None:
     """The statistics of what has finished, and is not damaged."""
-    for job in _finished([*sweep.jobs, *sweep.controls]):
+    for job in _finished([*records.jobs, *records.controls]):
         rows = ("metrics", "modalities") if job.muted else _ROWS
         try:
             empty = [key for key in rows if not _data(job).get(key)]
             if empty:
                 raise RecordError(f"{job.folder / RESULTS} holds no {', '.join(empty)}")
-            sweep.tables[job.folder] = job.statistics()
+            records.tables[job.folder] = job.statistics()
         except RecordError as error:
-            _leave_out(sweep, job, str(error))
+            _leave_out(records, job, str(error))
 
 
-def _leave_out_foreign(sweep: Sweep) -> None:
+def _leave_out_foreign(records: Records) -> None:
     """Keep the jobs of the commonest cache and evaluation; in a tie, those that come first."""
-    identities = {job.folder: _cache_and_evaluation(sweep, job) for job in sweep.finished}
+    identities = {job.folder: _cache_and_evaluation(records, job) for job in records.finished}
     if not identities:
         return
     reference = Counter(identities.values()).most_common(1)[0][0]
     known: dict[tuple[str, int | None], JobRecord] = {}
-    for job in sweep.finished:
+    for job in records.finished:
         if identities[job.folder] != reference:
-            _leave_out(sweep, job, "made from another cache, test split or evaluation")
+            _leave_out(records, job, "made from another cache, test split or evaluation")
         elif (twin := known.setdefault((job.arch, job.seed), job)) is not job:
-            _leave_out(sweep, job, f"the same network as {twin.folder}")
-    for job in _finished(sweep.controls):
-        cache_hash, ids, setups, protocols = _cache_and_evaluation(sweep, job)
+            _leave_out(records, job, f"the same network as {twin.folder}")
+    for job in _finished(records.controls):
+        cache_hash, ids, setups, protocols = _cache_and_evaluation(records, job)
         joint = known.get((job.arch, job.seed))
         changes = _differences(job, joint) if joint else []
         if (cache_hash, ids, protocols) != (reference[0], reference[1], reference[3]):
-            _leave_out(sweep, job, "made from another cache, test split or evaluation")
+            _leave_out(records, job, "made from another cache, test split or evaluation")
         elif not {UNTOUCHED, JOINT} <= set(setups):
-            _leave_out(sweep, job, f"tested without {UNTOUCHED} or {JOINT}")
+            _leave_out(records, job, f"tested without {UNTOUCHED} or {JOINT}")
         elif joint and changes:
             why = f"trained unlike {joint.folder}, in {', '.join(changes)}"
-            _leave_out(sweep, job, why)
+            _leave_out(records, job, why)
 
 
 def _cache_and_evaluation(
-    sweep: Sweep, job: JobRecord
+    records: Records, job: JobRecord
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The cache's hash, the test frames, the setups and the protocols."""
-    table = sweep.tables[job.folder]
+    table = records.tables[job.folder]
     return (str(_data(job).get("cache_hash")), table.ids, table.setups, table.protocols)
 
 

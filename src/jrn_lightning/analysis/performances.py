@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from jrn_lightning.analysis.collect import Sweep
+from jrn_lightning.analysis.collect import Records
 from jrn_lightning.errors import RecordError
 from jrn_lightning.evaluation import StatisticsTable
 from jrn_lightning.evaluation.evaluator import STRATA, rung
@@ -31,7 +31,7 @@ class Performances:
     part is kept in memory: the others of a large sweep are gigabytes.
 
     Args:
-        sweep: with a finished job.
+        records: with a finished job.
         protocol: under which A is measured, but for that in strata.
         pooling: ``pixels`` or ``images``.
         resamples: R.
@@ -39,15 +39,15 @@ class Performances:
     """
 
     def __init__(
-        self, sweep: Sweep, protocol: str, pooling: str, resamples: int, seed: int
+        self, records: Records, protocol: str, pooling: str, resamples: int, seed: int
     ) -> None:
-        self._sweep = sweep
+        self._records = records
         self.protocol = protocol
         self.pooling = pooling
         self.groups = {
             arch: finished
-            for arch, jobs in sweep.groups.items()
-            if (finished := [job for job in jobs if job in sweep.finished])
+            for arch, jobs in records.groups.items()
+            if (finished := [job for job in jobs if job in records.finished])
         }
         self.reference = self.main(next(iter(self.groups.values()))[0])
         self.modalities = self.reference.modalities
@@ -64,7 +64,7 @@ class Performances:
         One that ran in another precision or on another kind of device is none: its difference would
         be of the arithmetic too.
         """
-        found = self._sweep.control(job, [source])
+        found = self._records.control(job, [source])
         if found is None or found.arithmetic == job.arithmetic:
             return found
         self._problem(
@@ -79,7 +79,7 @@ class Performances:
 
     def main(self, job: JobRecord) -> StatisticsTable:
         """The main part of a finished job."""
-        return self._sweep.tables[job.folder]
+        return self._records.tables[job.folder]
 
     def table(self, job: JobRecord, part: str) -> StatisticsTable | None:
         """One part of one record; None, and a problem, where there is none to be used."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -9,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from jrn_lightning.analysis.collect import Sweep
+from jrn_lightning.analysis.collect import Records
 from jrn_lightning.influence import Estimate as Estimate
 from jrn_lightning.keys import IMAGES, PIXELS, UNTOUCHED, WHOLE
 from jrn_lightning.records.record import Status
@@ -93,7 +94,7 @@ class Summary:
         protocol: which crop.
         pooling: ``pixels`` or ``images``.
         architectures: the untouched input first, then a row per architecture: means over the
-            finished seeds with intervals (:meth:`Sweep.by_architecture`).
+            finished seeds with intervals (:meth:`Records.by_architecture`).
         jobs: a row per job, planned ones included.
         published: rows of the paper; empty where they do not apply.
         columns: per modality its measures, in the order of the record.
@@ -174,7 +175,7 @@ def columns_of(modality: str, entry: Mapping[str, Any]) -> tuple[MeasureColumn, 
 
 
 def summarize(
-    sweep: Sweep,
+    records: Records,
     *,
     protocol: str = WHOLE,
     pooling: str = PIXELS,
@@ -183,7 +184,7 @@ def summarize(
     """Arrange a collected sweep for a report.
 
     Args:
-        sweep: the collected sweep.
+        records: of the sweep.
         protocol: which crop.
         pooling: ``pixels`` or ``images``.
         with_published: whether to add the paper's rows; by default where the data of the jobs is
@@ -193,40 +194,41 @@ def summarize(
         JRNError: no job has such a protocol or pooling.
     """
     if with_published is None:
-        data = (str((job.data or {}).get("data", "")) for job in sweep.finished)
+        data = (str((job.data or {}).get("data", "")) for job in records.finished)
         with_published = any("nyu" in name.lower() for name in data)
-    columns = {m: columns_of(m, entry) for m, entry in sweep.modalities.items()}
+    columns = {m: columns_of(m, entry) for m, entry in records.modalities.items()}
     primary = {
         m: next(c for c in columns[m] if c.measure == entry["primary"])
-        for m, entry in sweep.modalities.items()
+        for m, entry in records.modalities.items()
     }
-    jobs = sweep.table(protocol=protocol, pooling=pooling)
+    jobs = records.table(protocol=protocol, pooling=pooling)
     return Summary(
-        name=sweep.name,
+        name=records.name,
         protocol=protocol,
         pooling=pooling,
-        architectures=sweep.by_architecture(protocol=protocol, pooling=pooling),
+        architectures=records.by_architecture(protocol=protocol, pooling=pooling),
         jobs=jobs[jobs["arch"] != UNTOUCHED].reset_index(drop=True),
         published=published().iloc[: None if with_published else 0],
         columns=columns,
         primary=primary,
         problems=tuple(
             (job.name, str(job.status), " ".join(job.problem.split()))
-            for job in sweep.jobs
+            for job in records.jobs
             if job.status is not Status.FINISHED
         ),
         warnings=tuple(
             (job.name, str(warning))
-            for job in sweep.jobs
+            for job in records.jobs
             for warning in (job.data or {}).get("warnings", ())
         ),
     )
 
 
 def short(text: str) -> str:
-    """Names of architectures in ``text`` as they are read, with places to break lines at.
+    """Names of architectures in ``text`` as they are read.
 
-    >>> short("cat,arch.fusion_channels=40,arch.stem_channels=20")
-    'cat, fusion_channels=40, stem_channels=20'
+    >>> short("cat60 and cat,arch.fusion_channels=40,arch.stem_channels=20.")
+    'cat60 and cat (fusion_channels=40, stem_channels=20).'
     """
-    return text.replace(",arch.", ", ")
+    changes = r"((?:,arch\.[\w.]+=(?:\[[^\]]*\]|[\w.+-]*\w))+)"
+    return re.sub(changes, lambda m: f" ({m[0][1:].replace('arch.', '').replace(',', ', ')})", text)

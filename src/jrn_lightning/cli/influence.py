@@ -7,14 +7,21 @@ from typing import Annotated
 
 from typer import Option
 
-from jrn_lightning.cli.options import Pooling, Protocol, Sweep, require_finished, written
+from jrn_lightning.cli.options import (
+    Folder,
+    Pooling,
+    Protocol,
+    Published,
+    require_finished,
+    written,
+)
 from jrn_lightning.errors import RecordError
 from jrn_lightning.progress import console
 
 
 def influence(
-    sweep: Sweep,
-    protocol: Protocol = "full",
+    folder: Folder,
+    protocol: Protocol = None,
     pooling: Pooling = "pixels",
     figures: Annotated[bool, Option("--figures", help="Draw the findings too, as PNG.")] = False,
     out: Annotated[
@@ -28,48 +35,35 @@ def influence(
     the frames that gain and lose most, as far as the jobs' records hold them. Prints tables and
     writes them as CSV.
     """
-    from jrn_lightning.analysis.analyse import analyse
-    from jrn_lightning.analysis.collect import collect
     from jrn_lightning.analysis.findings import COLUMNS
-    from jrn_lightning.analysis.summary import summarize
     from jrn_lightning.report import listing
+    from jrn_lightning.report.sections import write_figures
+    from jrn_lightning.report.sweep import Sweep
 
     progress = console(stderr=True)
     names = [name for name in COLUMNS if name != "protocols"]
+    sweep = Sweep(folder, protocol=protocol, pooling=pooling)
     with progress.status("Reading the jobs") as status:
-        comparison = collect(sweep)
-        what_failed = f"`jrn report {sweep}` says what failed"
-        require_finished(sweep, len(comparison.finished), "measure", what_failed)
-        summary = summarize(comparison, protocol=protocol, pooling=pooling)
+        require_finished(sweep, "measure")
         status.update("Resampling")
-        findings = analyse(comparison, summary, frames=names)
+        findings = sweep.findings
     console().print(listing.terminal(findings))
-    folder = out or sweep / listing.FOLDER
-    listing.write(findings, folder, names)
+    into = out or folder / listing.FOLDER
+    listing.write(findings, into, names)
     console().print()
-    written([folder / "*.csv"])
+    written([into / "*.csv"])
     if figures:
-        # matplotlib takes a second to import.
-        from jrn_lightning.report.page import write_figures
-
         with progress.status("Drawing"):
-            paths = write_figures(findings, folder)
+            paths = write_figures(findings, into)
         written(paths)
 
 
 def protocols(
-    sweep: Sweep,
+    folder: Folder,
     arch: Annotated[
         str, Option(help="Whose values to print; the file holds all of them.")
     ] = "input",
-    published: Annotated[
-        bool | None,
-        Option(
-            "--published/--no-published",
-            help="Mark what is nearest to the paper's input; by default where the data is NYU.",
-            show_default=False,
-        ),
-    ] = None,
+    published: Published = None,
     out: Annotated[
         Path | None,
         Option(help="Where to write; by default into DIR/influence.", show_default=False),
@@ -79,22 +73,17 @@ def protocols(
 
     It shows which protocol a published number can come from.
     """
-    from jrn_lightning.analysis.analyse import analyse
-    from jrn_lightning.analysis.collect import collect
-    from jrn_lightning.analysis.summary import summarize
     from jrn_lightning.report import listing
+    from jrn_lightning.report.sweep import Sweep
 
     with console(stderr=True).status("Reading the jobs"):
-        comparison = collect(sweep)
-        what_failed = f"`jrn report {sweep}` says what failed"
-        require_finished(sweep, len(comparison.finished), "measure", what_failed)
-        first = comparison.tables[comparison.finished[0].folder].protocols[0]
-        summary = summarize(comparison, protocol=first, with_published=published)
-        findings = analyse(comparison, summary, frames=["protocols"])
+        sweep = Sweep(folder, published=published)
+        require_finished(sweep, "measure")
+        findings = sweep.findings
     known = list(dict.fromkeys(findings.protocols["arch"]))
     if arch not in known:
-        raise RecordError(f"--arch {arch}: {sweep} has none. Choose from: {', '.join(known)}.")
+        raise RecordError(f"--arch {arch}: {folder} has none. Choose from: {', '.join(known)}.")
     console().print(listing.protocols(findings, arch))
-    paths = listing.write(findings, out or sweep / listing.FOLDER, ["protocols"])
+    paths = listing.write(findings, out or folder / listing.FOLDER, ["protocols"])
     console().print()
     written(paths)

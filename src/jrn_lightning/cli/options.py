@@ -14,9 +14,21 @@ from jrn_lightning.progress import console
 
 if TYPE_CHECKING:
     from jrn_lightning.importers.frames import DataSet
+    from jrn_lightning.report.sweep import Sweep
 
-Sweep = Annotated[Path, Argument(metavar="DIR", help="Folder of a sweep, as runs/nyu.")]
-Protocol = Annotated[str, Option(help="Crop to evaluate: one of those that the jobs evaluated.")]
+Folder = Annotated[Path, Argument(metavar="DIR", help="Folder of a sweep, as runs/nyu.")]
+Protocol = Annotated[
+    str | None,
+    Option(help="Crop: one of those that the jobs evaluated; by default their first."),
+]
+Published = Annotated[
+    bool | None,
+    Option(
+        "--published/--no-published",
+        help="The paper's rows beside; by default where the data is NYU.",
+        show_default=False,
+    ),
+]
 Pooling = Annotated[
     str, Option(help="pixels: pooled over the test set; images: averaged over images.")
 ]
@@ -55,16 +67,17 @@ def written(paths: Iterable[object]) -> None:
         console().print(f"written: {path}", soft_wrap=True)
 
 
-def require_finished(sweep: Path, finished: int, what: str, where: str) -> None:
+def require_finished(sweep: Sweep, what: str, where: str = "") -> None:
     """Refuse a sweep of which no job has finished.
 
     Raises:
         RecordError: says ``what`` cannot be done, and ``where`` it is told what failed.
     """
-    if not finished:
+    if not sweep.records.finished:
+        where = where or f"`jrn report {sweep.folder}` says what failed"
         raise RecordError(
-            f"{sweep}: no job has finished, so there is nothing to {what} yet. Run the sweep "
-            f"again: it goes on where it stopped; {where}."
+            f"{sweep.folder}: no job has finished, so there is nothing to {what} yet. Run the "
+            f"sweep again: it goes on where it stopped; {where}."
         )
 
 

@@ -7,22 +7,22 @@ from typing import Annotated
 
 from typer import Option
 
-from jrn_lightning.cli.options import Pooling, Protocol, Sweep, require_finished, written
+from jrn_lightning.cli.options import (
+    Folder,
+    Pooling,
+    Protocol,
+    Published,
+    require_finished,
+    written,
+)
 from jrn_lightning.progress import bar, console
 
 
 def report(
-    sweep: Sweep,
-    protocol: Protocol = "full",
+    folder: Folder,
+    protocol: Protocol = None,
     pooling: Pooling = "pixels",
-    published: Annotated[
-        bool | None,
-        Option(
-            "--published/--no-published",
-            help="The paper's rows beside; by default where the data is NYU.",
-            show_default=False,
-        ),
-    ] = None,
+    published: Published = None,
     out: Annotated[
         Path | None, Option(help="Where to write; by default into DIR.", show_default=False)
     ] = None,
@@ -39,35 +39,28 @@ def report(
 
     Works at any time: jobs that failed or have not run yet are shown as such.
     """
-    from jrn_lightning.analysis.analyse import analyse
-    from jrn_lightning.analysis.collect import collect
-    from jrn_lightning.analysis.summary import summarize
     from jrn_lightning.report import answer, files, tables
-    from jrn_lightning.report.comparison import ANSWER, log_findings
+    from jrn_lightning.report.comparison import log_sweep
+    from jrn_lightning.report.publish import write_page
+    from jrn_lightning.report.sweep import Sweep
 
     terminal, progress = console(), console(stderr=True)
+    sweep = Sweep(folder, protocol=protocol, pooling=pooling, published=published)
     with progress.status("Reading the jobs"):
-        comparison = collect(sweep)
-        summary = summarize(
-            comparison, protocol=protocol, pooling=pooling, with_published=published
-        )
-        findings = analyse(comparison, summary, frames=None if wandb or html else ANSWER)
-    sentences = answer.answer(findings)
-    for part in (answer.terminal(sentences), tables.terminal(summary)):
+        sentences = sweep.answer
+    for part in (answer.terminal(sentences), tables.terminal(sweep.summary)):
         terminal.print(part)
         terminal.print()
     with progress.status("Writing tables and figures"):
-        paths = files.write(summary, out or sweep)
+        paths = files.write(sweep.summary, out or folder)
     written(paths)
-    require_finished(sweep, summary.finished, "compare", "what failed is said above")
+    require_finished(sweep, "compare", "what failed is said above")
     if html:
-        # Imported here since running networks needs all of PyTorch.
-        from jrn_lightning.report.publish import write_page
-
-        written([write_page(comparison, findings, out or sweep, answer=sentences, bar=bar)])
+        written([write_page(sweep, out or folder, bar=bar)])
     if wandb:
         options = {"project": project} if project else {}
         with progress.status("Writing to W&B"):
-            where = log_findings(findings, sweep, entity=entity, **options)
+            where = log_sweep(sweep, entity=entity, **options)
         terminal.print(f"W&B: {where}", soft_wrap=True)
+    summary = sweep.summary
     terminal.print(f"{summary.finished} of {len(summary.jobs)} jobs are finished.")

@@ -27,30 +27,48 @@ from jrn_lightning.influence import LEVEL
 from jrn_lightning.keys import UNTOUCHED
 
 NOTE = (
-    f"Significant: p < {LEVEL:g}, after Holm's correction where there is one; in brackets: "
-    "95 % intervals."
+    "ω: what a refined prediction loses when another input is muted, that is, replaced. Gain: what "
+    "a network has over the same one trained without that input. Significant: "
+    f"p < {LEVEL:g}, after Holm's correction where there is one; in brackets: 95 % intervals."
 )
+#: the frames that the answer is made of
+ANSWER = ("effects", "differences", "mute_values", "peaks")
 _FEW = 4  # names that are listed
 SEEDS = 5  # with fewer, how much networks differ by chance is hardly known
 
 
-def answer(findings: Findings) -> list[str]:
+class Answer(tuple[str, ...]):
+    """Sentences: printed a line each, with a bullet each in a notebook."""
+
+    def __str__(self) -> str:
+        return "\n".join(self)
+
+    def _repr_markdown_(self) -> str:
+        return "\n".join([*(f"- {sentence}" for sentence in self), "", NOTE])
+
+
+def answer(findings: Findings) -> Answer:
     """The answer to a sweep's question, in about six sentences for two modalities.
 
     First, for somebody who knows nothing of ω, whether refining the predictions together makes
-    them better. Then a sentence for each predicted modality: which others help it, by the gain over
-    networks trained without them, or, where there are none, by ω with the gentlest mute value that
-    was measured. Then how much of ω is damage done by muting; which architecture is best, and
-    significantly better than which others; where A peaks over ω, if that was tested; and what to
-    run next. Sentences have no markup; frames may be empty.
+    them better. Then for each direction whether it helps, by the gain over networks trained without
+    the source, or, where there are none, by ω with the gentlest mute value that was measured. Then
+    how much of ω is damage done by muting; which architecture is best, and significantly better
+    than which others; where A peaks over ω, if that was tested; and what to run next. Sentences
+    have no markup and most begin with their question; frames may be empty.
     """
     summary = findings.summary
     if not summary.finished or not summary.primary:
-        return ["No job has finished yet: there is no answer."]
-    sentences = [_outcome(findings)]
-    sentences += [_helped(findings, column) for column in summary.primary.values()]
-    sentences += [_damage(findings), _refinement(findings), _peaks(findings), _next(findings)]
-    return [short(sentence) for sentence in sentences if sentence]
+        return Answer(["No job has finished yet: there is no answer."])
+    sentences = [
+        _outcome(findings),
+        *(_helped(findings, *way) for way in _directions(findings)),
+        _damage(findings),
+        _best_architectures(findings),
+        _peaks(findings),
+        _next(findings),
+    ]
+    return Answer(short(sentence) for sentence in sentences if sentence)
 
 
 def terminal(sentences: Sequence[str]) -> RenderableType:
@@ -72,73 +90,65 @@ def _outcome(findings: Findings) -> str:
         rows = _rows(findings.effects, IMPROVEMENT, target)
         if rows.empty:
             continue
-        clear, best = significant(rows), str(_largest(rows)["arch"])
+        clear, best = significant(rows), _largest(rows)
         better, worse = (int((clear & (sign * rows["value"] > 0)).sum()) for sign in (1, -1))
-        of_all = f"of {_architectures(len(rows))}"
-        said = f"{target} becomes significantly better under {better or 'none'} {of_all}"
+        verdict = "yes" if 2 * better > len(rows) else "partly" if better else "no"
+        said = f"{target}: {verdict}, significantly better under "
+        said += f"{better or 'none'} of {_architectures(len(rows))}"
         said += f", worse under {worse}" * bool(worse)
         before, after = (
-            column.text(value_of(of[arch], column.key).value) for arch in (UNTOUCHED, best)
+            column.text(value_of(of[arch], column.key).value) for arch in (UNTOUCHED, best["arch"])
         )
-        clauses.append(f"{said} ({column.label} {before} → {after}{' %' * column.percent}, {best})")
-    return _sentence(clauses, "Refining the predictions together: ")
+        said += f" ({best['arch']}: {column.label} {before} → {after}{' %' * column.percent}, "
+        clauses.append(f"{said}{_estimate(best)} {_unit(column)})")
+    return _sentence(clauses, "Does refining them together help? ")
 
 
-def _helped(findings: Findings, column: MeasureColumn) -> str:
-    """Who helps to predict ``column.modality``."""
-    clauses = []
-    for source, target in _directions(findings):
-        if target != column.modality:
-            continue
-        gain = _rows(findings.effects, GAIN, target, source)
-        omega = _rows(findings.effects, OMEGA, target, source)
-        if len(gain):
-            clauses.append(_gain(source, gain, column))
-        elif len(omega):
-            clauses.append(_omega(findings, source, omega, column))
-    return _sentence(clauses)
+def _helped(findings: Findings, source: str, target: str) -> str:
+    """Whether ``source`` helps to predict ``target``."""
+    column = findings.summary.primary[target]
+    gain = _rows(findings.effects, GAIN, target, source)
+    omega = _rows(findings.effects, OMEGA, target, source)
+    told = ""
+    if len(gain):
+        told = _gain(gain, column) + f", over the same network trained without {source}"
+    elif len(omega):
+        told = _omega(findings, source, omega, column)
+    return _sentence([told] if told else [], f"Does {source} help {target}? ")
 
 
-def _gain(source: str, rows: pd.DataFrame, column: MeasureColumn) -> str:
-    where, unit = f"{source} → {column.modality}", _unit(column)
-    over = f"over the same network trained without {source}"
-    clear, rest = rows[significant(rows)], rows[~significant(rows)]
-    if clear.empty:
-        top = _largest(rows)
-        largest = f"the largest is {_estimate(top)} {unit} ({top['arch']})"
-        return f"{where}: no significant gain; {largest} {over}"
+def _gain(rows: pd.DataFrame, column: MeasureColumn) -> str:
+    clear, rest, unit = rows[significant(rows)], rows[~significant(rows)], _unit(column)
     parts = []
     if len(rest) > len(clear):  # few architectures do not speak for the others
         top = _largest(rest)
-        parts.append(
-            f"not significant in {len(rest)} of {_architectures(len(rows))}, at most "
-            f"{_estimate(top)} {unit} ({top['arch']})"
-        )
+        where = f"No significant gain under {len(rest)} of {_architectures(len(rows))}"
+        parts.append(f"{where}, at most {_estimate(top)} {unit} ({top['arch']})")
     for verb, sign in (("helps", 1), ("hurts", -1)):
         found = clear[sign * clear["value"] > 0]
         if len(found):
             top = _largest(found, sign)
-            count = f"significant in {len(found)} of {_architectures(len(rows))}"
-            parts.append(f"{verb}, most under {top['arch']}: {_estimate(top)} {unit}, {count}")
-    return f"{where}: {', and '.join(parts)}, {over}"
+            count = f"significantly under {len(found)} of {_architectures(len(rows))}"
+            parts.append(f"it {verb} {count}, most under {top['arch']}: {_estimate(top)} {unit}")
+    text = ", and ".join(parts)
+    return text[0].upper() + text[1:]
 
 
 def _omega(findings: Findings, source: str, rows: pd.DataFrame, column: MeasureColumn) -> str:
     """ω of the network that is best at the target, since without a control no gain is known."""
     target = column.modality
-    where, unit = f"{source} → {target}", _unit(column)
     row = _best(findings, target, rows)
     own = findings.mute_values
     own = own[(own["source"] == source) & (own["target"] == target) & (own["arch"] == row["arch"])]
     why = f", best at {target}" if rows["arch"].nunique() > 1 else ""
-    text = f"ω is {_estimate(row)} {unit} ({row['arch']}{why})"
+    text = f"ω is {_estimate(row)} {_unit(column)} ({row['arch']}{why})"
     used = _is_significant(row)
     if len(own):
         gentlest = _largest(own, -1)
         text += f", {_estimate(gentlest)} with the gentlest mute value, {gentlest['mute_value']}"
         used = used and _is_significant(gentlest)
-    verdict = "used" if used else "use not significant"
-    return f"{where}: {verdict}, gain not measured; {text}, and part of it may be damage by muting"
+    verdict = "is used: part of ω may be damage by muting" if used else "is not significantly used"
+    return f"Gain not measured; {text}: {source} {verdict}"
 
 
 def _damage(findings: Findings) -> str:
@@ -167,32 +177,23 @@ def _damage(findings: Findings) -> str:
                 )
     parts = []
     if shares:
-        parts.append(f"mean over architectures, {_and(shares)}")
+        parts.append(f"Mean over architectures, {_and(shares)}")
     if below:
-        parts.append(f"muted networks fall below the untouched input, {_and(below)}")
+        parts.append(f"Muted networks are worse than the untouched input, {_and(below)}")
     elif seen:
-        parts.append(f"no muted network falls below the untouched input, {_and(seen)}")
-    return _sentence(parts, "Damage done by muting: ")
+        parts.append(f"No muted network is worse than the untouched input, {_and(seen)}")
+    return _sentence(parts, "How much of ω is damage done by muting? ")
 
 
-def _refinement(findings: Findings) -> str:
-    """Whether refinement helps, and which architecture is best for each modality."""
+def _best_architectures(findings: Findings) -> str:
+    """Which architecture is best for each modality, and better than which others."""
     clauses = []
-    for target, column in findings.summary.primary.items():
+    for target in findings.summary.primary:
         rows = _rows(findings.effects, IMPROVEMENT, target)
-        if rows.empty:
-            continue
-        best = _largest(rows)
-        better = int((significant(rows) & (rows["value"] > 0)).sum())
-        verdict = f"{target} improves, significant in {better} of {_architectures(len(rows))}"
-        if not better:
-            worse = _is_significant(best) and best["value"] < 0
-            verdict = f"{target} becomes worse" if worse else f"{target}: no significant gain"
-        clauses.append(
-            f"{verdict}, best {best['arch']} {_estimate(best)} {_unit(column)}"
-            + _better_than(findings, str(best["arch"]), target)
-        )
-    return _sentence(clauses, "Refinement of the untouched input: ")
+        if len(rows) > 1:
+            best = str(_largest(rows)["arch"])
+            clauses.append(f"{target}: {best}{_better_than(findings, best, target)}")
+    return _sentence(clauses, "Which architecture is best? ")
 
 
 def _better_than(findings: Findings, best: str, target: str) -> str:
@@ -206,16 +207,19 @@ def _better_than(findings: Findings, best: str, target: str) -> str:
     if even:
         words.append(f"not {'' if beaten else 'significantly better '}than {_and(even)}")
     # The interval is over scenes alone: other seeds may train other networks.
-    alone = ", one seed each" if beaten and findings.summary.one_seed else ""
-    return f" ({', '.join(words)}{alone})" if words else ""
+    alone = " (one seed each)" if beaten and findings.summary.one_seed else ""
+    return f", {', '.join(words)}{alone}" if words else ""
 
 
 def _peaks(findings: Findings) -> str:
     """Where A is largest over ω, of the directions in which that could be tested."""
     tested = findings.peaks[findings.peaks["p"].notna()]
     return _sentence(
-        f"A over ω, {row['source']} → {row['target']}: {str(row['verdict']).rstrip('.')}"
-        for _, row in tested.iterrows()
+        (
+            f"{row['source']} → {row['target']}: {str(row['verdict']).rstrip('.')}"
+            for _, row in tested.iterrows()
+        ),
+        "Is there a best influence? ",
     )
 
 

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from jrn_lightning.analysis.findings import BREAKAGE, GAIN, IMPROVEMENT, OMEGA
-from jrn_lightning.analysis.summary import MeasureColumn
+from jrn_lightning.analysis.summary import MeasureColumn, short
 from jrn_lightning.influence import Estimate
 from jrn_lightning.report.style import (
     BROKEN,
@@ -315,8 +315,9 @@ def matrix(differences: pd.DataFrame, effect: str, source: str, target: str) -> 
             said = f"{archs[y]} − {archs[x]}: {words(Estimate(sign * value.value, low, high))}"
             said += f", p after Holm {float(row['p_holm']):.3g}"
             mark([*patch, text], f"{archs[y]} {archs[x]}", said)
-    axes.set_xticks(range(len(archs)), archs, rotation=30, ha="left")
-    axes.set_yticks(range(len(archs)), archs)
+    names = list(map(short, archs))
+    axes.set_xticks(range(len(archs)), names, rotation=30, ha="left")
+    axes.set_yticks(range(len(archs)), names)
     axes.xaxis.tick_top()
     about = (
         "probability that the row is above the column,\nand row − column; bold: p < 0.05 after Holm"
@@ -355,7 +356,7 @@ def _zero(axes: Axes) -> None:
 def _name_rows(axes: Axes, rows: pd.DataFrame, archs: Sequence[str]) -> None:
     """Names of architectures, from above, in the colour of their computation."""
     known = looks(rows)
-    axes.set_yticks(range(len(archs)), archs)
+    axes.set_yticks(range(len(archs)), list(map(short, archs)))
     axes.set_ylim(len(archs) - 0.5, -0.5)
     for arch, label in zip(archs, axes.get_yticklabels(), strict=True):
         # Not marked: a name stays when what it names is hidden.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from jrn_lightning.analysis.collect import Sweep
+from jrn_lightning.analysis.collect import Records
 from jrn_lightning.cache import PredictionCache
 from jrn_lightning.cache.dataset import CachedFrames
 from jrn_lightning.errors import JRNError
@@ -22,7 +22,7 @@ from jrn_lightning.report.maps import Frame
 
 
 def gallery(
-    comparison: Sweep,
+    comparison: Records,
     picks: Sequence[Pick],
     archs: Sequence[str],
     advance: Callable[[float], object] = lambda _: None,
@@ -104,7 +104,7 @@ def _refined(
         return {m: trained.modalities[m].refined(y) for m, y in outputs.items()}
 
 
-def _first_seeds(comparison: Sweep, archs: Sequence[str]) -> list[JobRecord]:
+def _first_seeds(comparison: Records, archs: Sequence[str]) -> list[JobRecord]:
     """The first finished job of each architecture that has learned from every modality."""
     found: dict[str, JobRecord] = {}
     for job in comparison.finished:

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jrn_lightning import keys
-from jrn_lightning.analysis.collect import Sweep
-from jrn_lightning.analysis.findings import Findings
-from jrn_lightning.report.examples import gallery
 from jrn_lightning.report.files import write_text, writing
-from jrn_lightning.report.gallery import picks
 from jrn_lightning.report.page import NAME, page
+from jrn_lightning.report.sweep import Sweep
 
-_ARCHS = 6  # whose maps are shown
 
-
-def write_page(
-    comparison: Sweep,
-    findings: Findings,
-    folder: Path,
-    *,
-    answer: Sequence[str] = (),
-    bar: Callable[[str, float | None], Any],
-) -> Path:
+def write_page(sweep: Sweep, folder: Path, *, bar: Callable[[str, float | None], Any]) -> Path:
     """Write ``report.html``.
 
     Args:
-        comparison: the collected sweep.
-        findings: of its analysis.
+        sweep: what to show.
         folder: where to.
-        answer: sentences that answer the sweep's question.
         bar: makes a progress bar of a text and a total, as :func:`jrn_lightning.progress.bar`.
 
     Returns:
@@ -41,20 +26,14 @@ def write_page(
     Raises:
         RecordError: it cannot be written.
     """
-    chosen = picks(findings.images)
-    table = findings.summary.architectures
-    archs = [str(a) for a in table["arch"] if a != keys.UNTOUCHED]
-    # An example that speaks of two architectures has to show both.
-    named = [a for pick in chosen for a in pick.archs]
-    shown = [a for a in archs if a in set(list(dict.fromkeys([*named, *archs]))[:_ARCHS])]
-    with bar("Refining example frames", len(shown)) as advance:
-        maps = gallery(comparison, chosen, shown, advance)
+    with bar("Refining example frames", None) as advance:
+        maps = sweep.gallery(advance=advance)
     with bar("Drawing", None) as advance:
         text = page(
-            findings,
-            answer=answer,
+            sweep.findings,
+            answer=sweep.answer,
             gallery=maps,
-            provenance=provenance(comparison, findings),
+            provenance=provenance(sweep),
             advance=advance,
         )
     with writing(folder, NAME):
@@ -62,9 +41,9 @@ def write_page(
     return folder / NAME
 
 
-def provenance(comparison: Sweep, findings: Findings) -> list[tuple[str, str]]:
+def provenance(sweep: Sweep) -> list[tuple[str, str]]:
     """Where the numbers come from: label and text, as the finished jobs recorded it."""
-    records = [job.data or {} for job in comparison.finished]
+    records = [job.data or {} for job in sweep.records.finished]
 
     def every(*path: str) -> str:
         """What the jobs have under a key; how many each, where they differ."""
@@ -79,11 +58,11 @@ def provenance(comparison: Sweep, findings: Findings) -> list[tuple[str, str]]:
             return next(iter(found))
         return "; ".join(f"{text} ({n} jobs)" for text, n in found.items())
 
-    summary = findings.summary
+    summary = sweep.summary
     versions = list(dict.fromkeys(name for r in records for name in r.get("versions") or {}))
-    archs = list(dict.fromkeys(job.arch for job in comparison.jobs))
+    archs = list(dict.fromkeys(job.arch for job in sweep.records.jobs))
     rows = [
-        ("sweep", str(comparison.name)),
+        ("sweep", summary.name),
         ("architectures", ", ".join(archs)),
         ("data", every("data")),
         ("cache", every("cache")),

@@ -24,7 +24,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from jrn_lightning import keys
-from jrn_lightning.analysis.summary import MeasureColumn
+from jrn_lightning.analysis.summary import MeasureColumn, short
 from jrn_lightning.influence import Estimate
 
 INK = "#333333"
@@ -180,14 +180,16 @@ def handles_of(
             marker=style.marker,
             ms=size,
             mfc=PAPER if hollow else style.colour,
-            label=name,
+            label=short(name),
         )
         for name, style in known.items()
     ]
 
 
 def legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
-    """A legend below everything."""
+    """A legend below everything, of at most so many columns as the figure has room for."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(columns, int(15 * figure.get_figwidth() / (longest + 7))))  # 15: letters
     figure.legend(
         handles=list(handles),
         loc="outside lower center",

@@ -113,14 +113,14 @@ def announce_all() -> None:
     """
     from jrn_lightning.report.comparison import announce, write_comparison
 
-    for sweep, wandb in STARTED.items():
+    for folder, wandb in STARTED.items():
         try:
-            summary = write_comparison(sweep)
+            sweep = write_comparison(folder)
         except JRNError as error:
             log.info("no comparison: %s", error)
             continue
-        if summary.finished:
-            announce(summary, sweep, wandb)
+        if sweep.summary.finished:
+            announce(sweep, wandb)
     STARTED.clear()
 
 

@@ -4,6 +4,9 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector, root = document) => root.querySelector(selector);
 
+  // On a phone the contents would fill the first screen.
+  if (matchMedia("(max-width: 60rem)").matches) one("nav details").open = false;
+
   // -- tables: a click on a head sorts; headings, published and input rows stay where they are --
   const number = (text) => {
     const match = text.replace(/−/g, "-").match(/[+-]?\d+(\.\d+)?(e[+-]?\d+)?/);
