@@ -161,6 +161,20 @@ def test_results_are_summary_and_tables(two_jobs: tuple[Records, Records]) -> No
     assert len(a.table("results/influence")) == 2
 
 
+def test_charts_are_of_influence_improvement_and_training(
+    two_jobs: tuple[Records, Records],
+) -> None:
+    a, _ = two_jobs
+    charted = {name for row in a.history for name, x in row.items() if isinstance(x, int | float)}
+    assert {name for name in charted if not name.startswith(("_", "examples."))} == {
+        "improvement/depth/sq_rel",
+        "omega/depth_to_semantic",
+        "trainer/global_step",
+        "val/joint/mean_iou",
+        "val/loss_depth",
+    }
+
+
 def test_example_maps_are_a_picture(two_jobs: tuple[Records, Records]) -> None:
     a, b = two_jobs
     with Image.open(a.picture("examples")) as picture:

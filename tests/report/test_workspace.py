@@ -82,7 +82,13 @@ def logged_names(specification: dict[str, Any]) -> Iterator[str]:
 
 def test_the_answer_comes_first(summary: Summary) -> None:
     found = panels(specification(summary))
-    assert list(found) == ["The answer", "Influence", "Performance", "Training", "Examples"]
+    assert list(found) == [
+        "The answer",
+        "Influence and improvement",
+        "Performance",
+        "Training",
+        "Examples",
+    ]
     table, *scatter, figures, comparer = found["The answer"]
     assert table_of(table) == "comparison"
     assert kinds(scatter) == ["Scatter Plot"] * 2
@@ -107,7 +113,7 @@ def test_findings_come_after_the_answer(summary: Summary, tmp_path: Path) -> Non
         "The answer",
         "Gain and breakage",
         "Findings",
-        "Influence",
+        "Influence and improvement",
         "Performance",
         "Training",
         "Examples",
@@ -134,12 +140,14 @@ def test_without_controls_there_is_no_gain_to_show(summary: Summary) -> None:
 
 def test_bars_stand_for_architectures(summary: Summary) -> None:
     found = panels(specification(summary))
-    bars = found["Influence"] + found["Performance"]
+    bars = found["Influence and improvement"] + found["Performance"]
     assert set(kinds(bars)) == {"Bar Chart"}
     assert {bar["config"]["groupBy"] for bar in bars} == {"arch.value.name"}
-    assert [bar["config"]["metrics"] for bar in found["Influence"]] == [
+    assert [bar["config"]["metrics"] for bar in found["Influence and improvement"]] == [
         ["omega/depth_to_semantic"],
         ["omega/semantic_to_depth"],
+        ["improvement/depth/sq_rel"],
+        ["improvement/semantic/mean_iou"],
     ]
     measures = [c for own in summary.columns.values() for c in own if c.in_table]
     assert [bar["config"]["metrics"] for bar in found["Performance"]] == [

@@ -1,41 +1,15 @@
-"""Reads a W&B run's own records back from its transaction log, the ``.wandb`` file.
-
-The file is a LevelDB log: a header of 7 bytes, then blocks of 32 KiB with records of checksum,
-length and type, whose payload is a protocol buffer.
-"""
+"""Reads an offline W&B run back with W&B's own tool, ``wandb leet inspect``."""
 
 from __future__ import annotations
 
 import json
-import struct
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-
-from wandb.proto import wandb_internal_pb2 as pb
-
-_BLOCK = 32768
-_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-
-
-def _payloads(data: bytes) -> Iterator[bytes]:
-    assert data[:4] == b":W&B"
-    position, parts = 7, b""
-    while position + 7 <= len(data):
-        left = _BLOCK - position % _BLOCK
-        if left < 7:  # the rest of a block is padding
-            position += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
-        if kind not in (_FULL, _FIRST, _MIDDLE, _LAST):
-            return
-        body = data[position + 7 : position + 7 + length]
-        position += 7 + length
-        parts = body if kind in (_FULL, _FIRST) else parts + body
-        if kind in (_FULL, _LAST):
-            yield parts
 
 
 @dataclass
@@ -51,20 +25,15 @@ class Records:
     exit_code: int | None = None
 
     def table(self, key: str) -> list[dict[str, Any]]:
-        """Rows of a logged table."""
-        (entry,) = [row for row in self.history if f"{key}.path" in row]
-        path = self.folder / "files" / entry[f"{key}.path"]
-        content = json.loads(path.read_text(encoding="utf-8"))
+        """Rows of a table, logged or of the summary."""
+        content = json.loads(self.picture(key).read_text(encoding="utf-8"))
         return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
 
     def picture(self, key: str) -> Path:
         """File of a logged picture."""
-        (entry,) = [row for row in self.history if f"{key}.path" in row]
-        return self.folder / "files" / str(entry[f"{key}.path"])
-
-
-def _name(item: Any) -> str:
-    return ".".join(item.nested_key) or str(item.key)
+        found = [row[f"{key}.path"] for row in self.history if f"{key}.path" in row]
+        (path,) = found or [self.summary[key]["path"]]
+        return self.folder / "files" / str(path)
 
 
 def read(folder: Path, seconds: float = 20) -> Records:
@@ -81,24 +50,23 @@ def read(folder: Path, seconds: float = 20) -> Records:
 
 def _read(folder: Path) -> Records:
     (file,) = folder.glob("*.wandb")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     found = Records(folder)
-    for payload in _payloads(file.read_bytes()):
-        record = pb.Record()
-        record.ParseFromString(payload)
-        kind = record.WhichOneof("record_type")
+    for record in map(json.loads, done.stdout.splitlines()):
+        kind = record["type"]
+        about = record.get(kind, {})
         if kind == "run":
-            found.run = record.run
-            found.config |= {_name(c): json.loads(c.value_json) for c in record.run.config.update}
-        elif kind == "config":
-            found.config |= {_name(c): json.loads(c.value_json) for c in record.config.update}
-        elif kind == "summary":
-            found.summary |= {_name(s): json.loads(s.value_json) for s in record.summary.update}
+            found.run = SimpleNamespace(**about)
+            found.config |= about["config"]["update"]
+        elif kind in ("config", "summary"):
+            getattr(found, kind).update(about["update"])
         elif kind == "history":
-            found.history.append({_name(h): json.loads(h.value_json) for h in record.history.item})
+            found.history.append(about["item"])
         elif kind == "metric":
-            found.metrics[record.metric.name or record.metric.glob_name] = record.metric
+            found.metrics[about.get("name") or about["glob_name"]] = SimpleNamespace(**about)
         elif kind == "exit":
-            found.exit_code = record.exit.exit_code
+            found.exit_code = about["exit_code"]
     return found
 
 

@@ -113,7 +113,10 @@ def start_run(
 def log_results(run: wandb.Run, results: Mapping[str, Any], panel: Figure | None = None) -> None:
     """Write a job's results: test metrics, A, improvement and ω as summary, all rows as tables.
 
-    What W&B cannot write is a warning: the job and its record stand without it.
+    What W&B cannot write is a warning: the job and its record stand without it. Improvement and ω
+    of the primary measures are logged, too, so that W&B charts them. The tables
+    ``results/<kind>`` lie in the summary alone: logged, the counts of their rows and columns would
+    be charts, the first ones.
 
     The summary holds the first protocol and pooling. Its names are
     ``test/<setup>/<modality>/<measure>``, ``A/<modality>`` of the joint setup,
@@ -154,16 +157,18 @@ def log_results(run: wandb.Run, results: Mapping[str, Any], panel: Figure | None
         if (row["target"], row["measure"]) in primary:
             _with_interval(summary, f"omega/{row['source']}_to_{row['target']}", row)
     run.summary.update({key: value for key, value in summary.items() if value is not None})
+    names = [f"improvement/{m}/{measure}" for m, measure in primary]
+    names += [key for key in summary if key.startswith("omega/") and f"{key}_low" in summary]
+    log = {key: summary[key] for key in names if summary.get(key) is not None}
 
     try:
-        log: dict[str, Any] = {}
-        for kind in ("metrics", "improvement", "influence"):
-            if rows := results.get(kind):
-                log[f"results/{kind}"] = _table(pd.DataFrame(rows))
         if panel is not None:
             log["examples"] = wandb.Image(panel)
         if log:
             run.log(log)
+        for kind in ("metrics", "improvement", "influence"):
+            if rows := results.get(kind):
+                run.summary.update({f"results/{kind}": _table(pd.DataFrame(rows))})
     except Exception as error:  # W&B writes these to disk, here and in its own data folder
         _log.warning("W&B could not write tables and examples (%s).", error)
 

@@ -35,7 +35,7 @@ def build(
     Its runs are those of the group ``summary.name``, grouped by architecture and coloured by
     computation, a shade an architecture. Its sections are the answer (the comparison, A against ω,
     with findings also the sentences), gain and breakage where there are controls, findings,
-    influence, performance, training and examples.
+    influence and improvement, performance, training and examples.
 
     Args:
         summary: of the sweep; its modalities, measures, directions and architectures are shown.
@@ -111,10 +111,14 @@ def _report_sections(
 def _run_sections(
     summary: Summary, pairs: Mapping[str, tuple[str, str]], step: str
 ) -> Iterator[ws.Section]:
-    """What the runs of the jobs have logged: influence, performance, training, examples."""
+    """What the runs of the jobs have logged: influence first, then performance and training."""
     columns = [column for own in summary.columns.values() for column in own if column.in_table]
     influence = [_bars(_title(*pair), f"omega/{name}") for name, pair in pairs.items()]
-    yield _section("Influence", influence, 2)
+    influence += [
+        _bars(f"Improvement of {m}: {c.label}", f"improvement/{m}/{c.measure}")
+        for m, c in summary.primary.items()
+    ]
+    yield _section("Influence and improvement", influence, 2)
     performance = [
         _bars(
             f"{c.label} of {c.modality}",
