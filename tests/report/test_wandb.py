@@ -248,7 +248,7 @@ def test_the_comparison_is_a_table(report: Records) -> None:
 def test_the_answer_is_a_table_of_sentences(report: Records, tmp_path: Path) -> None:
     sentences = [row["answer"] for row in report.table("answer")]
     assert sentences == list(answer(fakes.findings(tmp_path / "nyu")))
-    assert sentences[1].startswith("semantic → depth: helps")
+    assert sentences[1].startswith("Does depth help semantic? It helps")
 
 
 @pytest.mark.parametrize("name", wandb.FRAMES)
