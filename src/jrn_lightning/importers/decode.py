@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +78,6 @@ def intrinsics(root: Path, camera: Camera, fields: Fields, where: str) -> Intrin
     return Intrinsics(fx, fy, cx, cy, value(camera.baseline))
 
 
-@cache
 def _camera_file(path: Path) -> Any:
     try:
         text = path.read_text("utf-8")

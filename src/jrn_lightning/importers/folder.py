@@ -345,8 +345,8 @@ class Folder:
         """At the frame's size, by the nearest of its own pixels."""
         kind = self.modalities[name]
         if map is None:
-            channels = getattr(kind, "target_channels", 1)
-            shape = self.size if channels == 1 else (channels, *self.size)
+            channels = getattr(kind, "target_channels", 0)
+            shape = (channels, *self.size) if channels else self.size
             return np.full(shape, kind.invalid, kind.target_dtype)
         y, x = (nearest_rows(n, own) for n, own in zip(self.size, map.shape[-2:], strict=True))
         return np.ascontiguousarray(map[..., y[:, None], x])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 
 from jrn_lightning.errors import CacheError
@@ -31,6 +30,7 @@ class Pattern:
 
     def __init__(self, text: str, where: str) -> None:
         self.text, self.where = text, where
+        self._names: dict[Path, list[str]] = {}
         self.fields = list(dict.fromkeys(m[1] for m in _PIECE.finditer(text) if m[1]))
         if re.search(r"[{}]", _PIECE.sub("", text)):
             raise CacheError(f"{where}: {text!r} has a brace alone. Write fields as {{name}}.")
@@ -42,7 +42,7 @@ class Pattern:
             CacheError: there is none; what is there instead.
         """
         found = False
-        for found_fields, path in _walk(root, self.text.split("/"), {}):
+        for found_fields, path in self._walk(root, self.text.split("/"), {}):
             found = True
             yield found_fields, path
         if not found:
@@ -58,7 +58,7 @@ class Pattern:
         if "*" not in filled:
             path = root / filled
             return path if path.is_file() else None
-        paths = [path for _, path in _walk(root, filled.split("/"), {})]
+        paths = [path for _, path in self._walk(root, filled.split("/"), {})]
         if len(paths) > 1:
             raise CacheError(
                 f"{self.where}: two files for one frame, {paths[0]} and {paths[1].name}. Keep one, "
@@ -84,7 +84,7 @@ class Pattern:
         segments = self.text.split("/")
         reached = [root]
         for k in range(1, len(segments)):
-            below = [p for _, p in _walk(root, segments[:k], {}, folders=True)]
+            below = [p for _, p in self._walk(root, segments[:k], {}, folders=True)]
             if not below:
                 break
             reached = below
@@ -97,34 +97,34 @@ class Pattern:
         what = f"nearest is {near[0]!r}" if near else "it is empty"
         return f"{reached[0]} has no {wanted!r}, {what}"
 
+    def _walk(
+        self, folder: Path, segments: list[str], fields: dict[str, str], folders: bool = False
+    ) -> Iterator[tuple[dict[str, str], Path]]:
+        head, rest = segments[0], segments[1:]
+        if any(":path" in s for s in segments):
+            regex = _regex("/".join(segments), fields)
+            for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+                match = regex.fullmatch(path.relative_to(folder).as_posix())
+                if match and (folders or path.is_file()):
+                    yield {**fields, **match.groupdict()}, path
+            return
+        regex = _regex(head, fields)
+        for name in self._names_in(folder) if _PIECE.search(head) else (head,):
+            match = regex.fullmatch(name)
+            if match is None:
+                continue
+            path, known = folder / name, {**fields, **match.groupdict()}
+            if rest:
+                yield from self._walk(path, rest, known, folders)
+            elif path.is_dir() if folders else path.is_file():
+                yield known, path
 
-def _walk(
-    folder: Path, segments: list[str], fields: dict[str, str], folders: bool = False
-) -> Iterator[tuple[dict[str, str], Path]]:
-    head, rest = segments[0], segments[1:]
-    if any(":path" in s for s in segments):
-        regex = _regex("/".join(segments), fields)
-        for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-            match = regex.fullmatch(path.relative_to(folder).as_posix())
-            if match and (folders or path.is_file()):
-                yield {**fields, **match.groupdict()}, path
-        return
-    regex = _regex(head, fields)
-    for name in _names(folder) if _PIECE.search(head) else (head,):
-        match = regex.fullmatch(name)
-        if match is None:
-            continue
-        path, known = folder / name, {**fields, **match.groupdict()}
-        if rest:
-            yield from _walk(path, rest, known, folders)
-        elif path.is_dir() if folders else path.is_file():
-            yield known, path
-
-
-@lru_cache(maxsize=64)
-def _names(folder: Path) -> tuple[str, ...]:
-    """The names in a folder, sorted: a folder is asked once for many frames."""
-    return tuple(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else ()
+    def _names_in(self, folder: Path) -> list[str]:
+        """The names in a folder, sorted; asked once for all the frames in it."""
+        if folder not in self._names:
+            found = folder.iterdir() if folder.is_dir() else ()
+            self._names[folder] = sorted(path.name for path in found)
+        return self._names[folder]
 
 
 def _regex(text: str, fields: Fields) -> re.Pattern[str]:
