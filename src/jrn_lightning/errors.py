@@ -37,7 +37,8 @@ def no_place(error: OSError) -> str | None:
     """What to tell of a folder without permission or space; None for any other error."""
     if error.errno not in _NO_PLACE or error.errno is None:
         return None
-    where = error.filename or "the output"
+    temporary = os.environ.get("TMPDIR", "/tmp")
+    where = error.filename or f"the output, or the temporary folder {temporary} (TMPDIR),"
     return (
         f"{where} cannot be used ({os.strerror(error.errno)}). Choose a folder that may be "
         "written to, on a disk with space."

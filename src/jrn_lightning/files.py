@@ -1,7 +1,8 @@
-"""Files that are always whole: written beside, then renamed."""
+"""Files that are always whole: written beside, then renamed. Texts, however they are encoded."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import tempfile
@@ -24,4 +25,16 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-__all__ = ["replacing"]
+def read_text(path: Path) -> str:
+    """A text in UTF-8, or in UTF-16 with the byte-order mark that Windows writes.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is in neither.
+    """
+    content = path.read_bytes()
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_wide else "utf-8-sig")
+
+
+__all__ = ["read_text", "replacing"]

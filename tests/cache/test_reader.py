@@ -484,6 +484,16 @@ def test_a_bad_split_is_refused(tmp_path: Path, change: dict[str, Any], message:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"predictions": SPECS, "targets": True, "images": False}
+    name = os.fsdecode(b"caf\xe9")
+    with (
+        pytest.raises(CacheError, match=r"frame or scene caf\\udce9, not UTF-8\. Rename"),
+        CacheWriter(tmp_path / "a.h5", modalities=modalities(), frame=FRAME) as writer,
+    ):
+        writer.add_split("train", ids=[name], scenes=["x"], **given)
+
+
 def test_an_unknown_sampling_is_refused() -> None:
     with pytest.raises(CacheError, match=r"'insample'.*in-sample, out-of-fold, unseen, unknown"):
         Provenance("network", sampling="insample")
@@ -560,8 +570,18 @@ def test_a_stopped_build_leaves_no_file(tmp_path: Path, number: signal.Signals) 
     child.join(60)
     assert child.exitcode not in (0, None)
     assert not (folder / "a.h5").exists()
-    if number != signal.SIGKILL:  # which no program can tidy up after
-        assert list(folder.iterdir()) == []
+    if number == signal.SIGKILL:  # which no program can tidy up after: the next one does
+        write(folder / "a.h5")
+        (folder / "a.h5").unlink()
+    assert list(folder.iterdir()) == []
+
+
+def test_what_another_process_still_writes_is_left_alone(tmp_path: Path) -> None:
+    refused = pytest.raises(CacheError, match="no split was written")
+    with refused, CacheWriter(tmp_path / "a.h5", modalities=modalities(), frame=FRAME):
+        (held,) = tmp_path.iterdir()
+        write(tmp_path / "a.h5")
+        assert held.exists()
 
 
 def test_signal_handlers_are_given_back(tmp_path: Path) -> None:

@@ -49,6 +49,29 @@ def frames(tmp_path: Path) -> Path:
     return write_frames(tmp_path / "nyu")
 
 
+def test_what_was_made_of_the_files_is_told_in_the_cache(
+    frames: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "ids").mkdir()
+    for file in (frames / "depth").iterdir():
+        depth = np.asarray(Image.open(file)).astype(np.uint16)
+        Image.fromarray(depth * 40).save(file)  # millimetres
+        Image.fromarray((depth % 5).astype(np.uint8)).save(tmp_path / "ids" / file.name)
+    np.savez(tmp_path / "d.npz", depth=np.full((12, 6, 8), 2.0), index=np.arange(1, 13))
+    command = ["cache", "nyu", "--frames", frames, "--depth", tmp_path / "d.npz"]
+    command += ["--semantic", tmp_path / "ids", "--out", tmp_path / "a.h5"]
+    assert jrn(monkeypatch, *command) == 1
+    assert "--truth-scale 0.001" in capsys.readouterr().err
+    assert jrn(monkeypatch, *command, "--truth-scale", "0.001") == 0
+    with PredictionCache(tmp_path / "a.h5") as cache:
+        assert "one-hot" in cache.notes["semantic_predictions"]
+        assert "steps of 0.001 m" in cache.notes["ground_truth"]
+        assert cache.split("train").target("depth", 0).max() == pytest.approx(200 * 0.04)
+
+
 def test_each_modality_has_a_predictor_of_its_own(
     frames: Path,
     tmp_path: Path,

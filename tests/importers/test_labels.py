@@ -113,13 +113,16 @@ def test_nyu13_is_the_published_mapping() -> None:
     assert [labels[id] + 1 for id in range(1, 41)] == published
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("suffix", [".yaml", ".csv"])
-def test_a_space_of_ones_own_merges_by_name_and_id(tmp_path: Path, suffix: str) -> None:
+def test_a_space_of_ones_own_merges_by_name_and_id(
+    tmp_path: Path, suffix: str, encoding: str
+) -> None:
     file = tmp_path / f"mine{suffix}"
     text = "flat: [road, 8]\ncar: car\n"
     if suffix == ".csv":
         text = "class,member\nflat,road\nflat,8\ncar,car\n"
-    file.write_text(text)
+    file.write_text(text, encoding)
     mine = space(file, of="cityscapes")
     assert (mine.name, mine.classes) == ("mine", ("flat", "car"))
     labels = mine.labels_of("cityscapes")

@@ -181,6 +181,41 @@ def test_the_folder_becomes_a_cache(folder: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(train.prediction(DEPTH, 2), inputs[DEPTH].source.read("0005"))
 
 
+def test_depth_pictures_of_16_bits_have_a_scale_and_no_reading_where_0(folder: Path) -> None:
+    for file in (folder / "depth").iterdir():
+        millimetres = np.asarray(Image.open(file)).astype(np.uint16) * 30
+        millimetres[0] = 0
+        Image.fromarray(millimetres).save(file)
+    data = FrameFolder(folder, WANG5, truth_scale=0.001)
+    targets = data.read("0003").targets
+    assert targets is not None
+    expected = np.asarray(Image.open(folder / "depth" / "0003.png")) / 1000
+    np.testing.assert_allclose(targets[DEPTH], expected, rtol=1e-6)
+    assert targets[DEPTH].dtype == np.float32
+    assert not targets[DEPTH][0].any()
+    assert "0.001 m" in data.notes["ground_truth"]
+    assert data.truths == {}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_lists_are_read_as_windows_writes_them(folder: Path, encoding: str) -> None:
+    expected = FrameFolder(folder, WANG5)
+    for name in ("train.txt", "test.txt", "unlabelled.txt", "scene_type.tsv"):
+        text = (folder / name).read_text().replace("\n", "\r\n")
+        mark = "\ufeff" if encoding == "utf-16-be" else ""
+        (folder / name).write_bytes((mark + text).encode(encoding))
+    data = FrameFolder(folder, WANG5)
+    assert data.splits == expected.splits
+    assert data.scene("0009") == expected.scene("0009") == "bedroom_0009"
+
+
+def test_colours_may_be_a_png(folder: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    (folder / "rgb" / "0003.jpg").unlink()
+    Image.fromarray(colours).save(folder / "rgb" / "0003.png")
+    np.testing.assert_array_equal(FrameFolder(folder, WANG5).read("0003").image, colours)
+
+
 def test_the_largest_picture_value_is_still_a_depth(folder: Path) -> None:
     Image.fromarray(np.full(SIZE, 255, np.uint8)).save(folder / "depth" / "0003.png")
     targets = FrameFolder(folder, WANG5).read("0003").targets
@@ -212,6 +247,10 @@ def _picture(name: str, array: Any) -> Callable[[Path], object]:
     return lambda folder: Image.fromarray(np.asarray(array, np.uint8)).save(folder / name)
 
 
+def _sixteen_bits(name: str) -> Callable[[Path], object]:
+    return lambda folder: Image.fromarray(np.full(SIZE, 2000, np.uint16)).save(folder / name)
+
+
 def _write(name: str, text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_text(text)
 
@@ -221,11 +260,15 @@ def _write(name: str, text: str) -> Callable[[Path], object]:
     [
         (shutil.rmtree, r"train\.txt cannot be read"),
         (_remove("test.txt"), r"test\.txt cannot be read"),
-        (_remove("rgb/0004.jpg"), r"rgb/0004\.jpg is missing.*take 0004 off its lists"),
+        (_remove("rgb/0004.jpg"), r"rgb/0004\.jpg or .* \.png is missing.*take 0004 off"),
         (_remove("depth/0008.png"), r"depth/0008\.png is missing"),
         (_remove("label40/0009.png"), r"label40/0009\.png is missing"),
         (_write("depth/0004.png", "no picture"), r"depth/0004\.png cannot be read"),
-        (_picture("depth/0004.png", np.ones((*SIZE, 3))), r"depth/0004\.png.*mode RGB, not L"),
+        (
+            _picture("depth/0004.png", np.eye(SIZE[0], 3)[:, None].repeat(SIZE[1], 1) * 9),
+            r"depth/0004\.png is a picture in colours.*grey picture",
+        ),
+        (_sixteen_bits("depth/0004.png"), r"0004\.png has 16 bits.*--truth-scale 0\.001"),
         (_picture("label40/0004.png", np.ones((8, 8))), r"label40/0004\.png has \(8, 8\)"),
         (_picture("label40/0004.png", np.full(SIZE, 41)), r"label40/0004\.png holds the label 41"),
         (_write("train.txt", "0003\nfour\n"), r"train\.txt: .*'four'"),
@@ -288,6 +331,18 @@ def test_the_matlab_file_becomes_a_cache(
                 np.testing.assert_array_equal(
                     split.target(SEMANTIC, i), table[arrays["labels"][n - 1]]
                 )
+
+
+def test_splits_may_be_of_matlab_7_3(
+    written_mat: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    with h5py.File(tmp_path / "splits.mat", "w", userblock_size=512) as file:
+        file["trainNdxs"] = np.array(TRAIN, np.float64)[None]  # (1, N), reversed as all of 7.3
+        file["testNdxs"] = np.array(TEST, np.float64)[None]
+    data = LabeledMat(written_mat[0], tmp_path / "splits.mat", WANG5)
+    assert data.splits == {
+        s: [f"{n:04d}" for n in ns] for s, ns in (("train", TRAIN), ("test", TEST))
+    }
 
 
 def test_a_matlab_file_without_the_other_depth_serves_as_well(
@@ -401,6 +456,24 @@ def test_small_overshoots_are_clipped_and_counted(folder: Path, tmp_path: Path) 
     depth[2, 0, 0] = 12.5
     np.savez(paths[DEPTH], depth=depth, index=np.arange(1, FRAMES + 1))
     with pytest.raises(CacheError, match=r"frame '0003'.*12\.5 m"):
+        build(data, open_all(paths, data), tmp_path / "b.h5")
+
+
+def test_sums_that_8_bits_moved_are_renormalised_and_counted(folder: Path, tmp_path: Path) -> None:
+    data = FrameFolder(folder, WANG5)
+    paths = write_predictions(tmp_path, data)
+    odds = np.load(paths[SEMANTIC])["probability"].astype(np.float32)
+    odds[2, :, 0, :3] = np.array([153, 26, 26, 26, 26])[:, None] / 255  # 1.008
+    np.savez(paths[SEMANTIC], probability=odds, index=np.arange(1, FRAMES + 1))
+    build(data, open_all(paths, data), tmp_path / "a.h5")
+    with PredictionCache(tmp_path / "a.h5") as cache:
+        assert cache.notes["renormalised"] == "3 samples of predicted semantic"
+        found = cache.split("train").prediction(SEMANTIC, 0)
+        np.testing.assert_allclose(found[:, 0, 0], odds[2, :, 0, 0] / (257 / 255), rtol=1e-5)
+        assert check(cache) == []
+    odds[2, 0, 0, 0] += 0.05
+    np.savez(paths[SEMANTIC], probability=odds, index=np.arange(1, FRAMES + 1))
+    with pytest.raises(CacheError, match=r"sum to 1\.058 .*softmax"):
         build(data, open_all(paths, data), tmp_path / "b.h5")
 
 

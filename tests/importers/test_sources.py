@@ -217,7 +217,7 @@ def _eight_bit(folder: Path) -> Path:
         (_folder(), r"holds no \.npy or \.png"),
         (_folder(n1=DEPTHS[0], n01=DEPTHS[0]), "frame 0001 is there twice"),
         (_folder(first=DEPTHS[0]), r"first\.npy: the name does not end in a frame number"),
-        (_eight_bit, "mode L, not a 16-bit"),
+        (_eight_bit, "8 bits, not a 16-bit"),
     ],
 )
 def test_what_cannot_be_used_is_refused(

@@ -166,6 +166,17 @@ def test_a_network_that_is_missing_is_the_only_one_trained(
     assert all(torch.equal(reference[k], again[k]) for k in reference)
 
 
+def test_the_same_networks_trained_again_have_the_same_hash(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = time.perf_counter()
+    with monkeypatch.context() as patched:  # on a slower machine
+        patched.setattr(time, "perf_counter", lambda: 1000 * (time.monotonic() + start))
+        again = fit(tmp_path).run()
+    for name, source in fit(finished).run().items():
+        assert again[name].hash() == source.hash()
+
+
 def test_processes_side_by_side_give_the_same_predictions(finished: Path, tmp_path: Path) -> None:
     told: list[float] = []
     job = fit(tmp_path, workers=2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_pictures_are_turned_upright(folder: Path) -> None:
     exif[0x0112] = 6  # the camera was held upright
     Image.open(folder / "hall.png").rotate(90, expand=True).save(folder / "hall.png", exif=exif)
     assert Photographs(folder).read("hall").shape == (60, 80, 3)
+
+
+def test_a_name_that_is_no_text_is_told(folder: Path) -> None:
+    photograph(folder / os.fsdecode(b"caf\xe9.png"))
+    with pytest.raises(CacheError, match=r"rgb holds a picture called caf\\xe9\.png.*Rename it"):
+        Photographs(folder)
+
+
+def test_a_photograph_of_16_bits_keeps_its_brightness(folder: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 65536, (60, 80)).astype(np.uint16)
+    Image.fromarray(grey).save(folder / "hall.png")
+    found = Photographs(folder).read("hall")
+    np.testing.assert_allclose(found[..., 1], grey / 257, atol=0.51)
 
 
 def test_folders_that_cannot_be_used_are_named(folder: Path, tmp_path: Path) -> None:

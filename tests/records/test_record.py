@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,12 @@ def test_a_record_is_replaced_whole_and_what_is_not_finite_is_null(tmp_path: Pat
         write_json(path, {"value": object()})
     assert json.loads(path.read_text())["value"] is None
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_path_that_is_not_utf_8_is_kept(tmp_path: Path) -> None:
+    values = {"cache": os.fsdecode(b"caf\xe9.h5"), "note": "é"}
+    write_json(tmp_path / "results.json", values)
+    assert json.loads((tmp_path / "results.json").read_text("utf-8")) == values
 
 
 def test_a_full_disk_is_told_and_the_old_record_stays(

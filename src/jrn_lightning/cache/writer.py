@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -51,7 +52,8 @@ class CacheWriter:
     """Writes a prediction cache, as a context manager.
 
     The file grows under ``<path>.<random>.part`` and gets its name when every announced sample
-    has been written. On any error, and on SIGINT, SIGTERM or SIGHUP, nothing is left behind.
+    has been written. On any error, and on SIGINT, SIGTERM or SIGHUP, nothing is left behind; what
+    a killed process left of the same cache is removed.
 
     Args:
         path: the file to make.
@@ -91,6 +93,7 @@ class CacheWriter:
         try:
             with self._writing():
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._remove_abandoned()
                 self._file = h5py.File(
                     self._part, "w", libver=("v110", "v110"), locking="best-effort", rdcc_nbytes=0
                 )
@@ -141,6 +144,9 @@ class CacheWriter:
             self._refuse(
                 name, f"has {len(ids)} ids and {len(scenes)} scenes. Give one of each a frame."
             )
+        for text in (*ids, *scenes):
+            if (shown := text.encode(errors="backslashreplace").decode()) != text:
+                self._refuse(name, f"has a frame or scene {shown}, not UTF-8. Rename the file.")
         if targets and name == keys.PREDICT:
             self._refuse(name, "takes no ground truth. Put such frames in another split.")
         split = SplitContent(
@@ -262,7 +268,7 @@ class CacheWriter:
             if needed > free:
                 raise CacheError(
                     f"disk full: {self.path} needs another {decimal(needed)}, {decimal(free)} are "
-                    "free. Make room, or leave the images out (--no-images)."
+                    "free. Make room, choose another disk, or store no images."
                 )
             group = file.create_group(split.name)
             for key, names in ((keys.ID, split.ids), (keys.SCENE, split.scenes)):
@@ -308,6 +314,15 @@ class CacheWriter:
                 os.fsync(part.fileno())  # the name must not outlive the data in a power cut
             refuse_existing(self.path, self.force)
             os.replace(self._part, self.path)
+
+    def _remove_abandoned(self) -> None:
+        """Remove unfinished files of this name that no living process holds the lock of."""
+        for part in self.path.parent.glob(f"{glob.escape(self.path.name)}.*.part"):
+            with suppress(ImportError, OSError), part.open("rb") as file:
+                import fcntl  # where HDF5 locks files, too
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink()
 
     def _leave(self) -> None:
         """Leave nothing behind but a finished file."""

@@ -5,6 +5,7 @@ Whatever takes long to import is imported inside a command, so that ``jrn --help
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -61,6 +62,9 @@ app.command(
 
 def main() -> None:
     """Run the command line; a mistake of the user is one message and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files that are not UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (JRNError, OSError) as error:

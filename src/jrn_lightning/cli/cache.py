@@ -75,6 +75,13 @@ LabelSpaceName = Annotated[
         "or CSV of one's own, class: [ids or names].",
     ),
 ]
+TruthScale = Annotated[
+    float | None,
+    Option(
+        help="Metres of one step of the depth pictures of --frames, 0 being no reading: 0.001 for "
+        "millimetres. Without it they are 8-bit steps of 3.92 cm."
+    ),
+]
 GridText = Annotated[
     str,
     Option(
@@ -121,6 +128,7 @@ def nyu(
     truth: Truth = TruthName.filled,
     in_sample: InSample = False,
     partial: Partial = False,
+    truth_scale: TruthScale = None,
     label_space: LabelSpaceName = "wang5",
     depth_grid: GridText = "area",
     semantic_grid: GridText = "area",
@@ -155,7 +163,7 @@ def nyu(
             "--depth and --semantic leave nothing to predict: leave one of them out, or "
             "--single-task"
         )
-    data = _open_nyu(out, force, frames, mat, splits, truth, label_space, partial)
+    data = _open_nyu(out, force, frames, mat, splits, truth, label_space, partial, truth_scale)
     restrict(data, only)
 
     from jrn_lightning.importers.build import Input
@@ -198,6 +206,7 @@ def _open_nyu(
     truth: TruthName,
     label_space: str,
     partial: bool,
+    truth_scale: float | None,
 ) -> DataSet:
     """The data set, once nothing is in the way of its cache."""
     if (frames is None) == (mat is None):
@@ -206,6 +215,8 @@ def _open_nyu(
         raise typer.BadParameter("--mat and --splits belong together")
     if truth is TruthName.raw and mat is None:
         raise typer.BadParameter("--truth raw needs --mat: a folder of frames has no raw depth")
+    if truth_scale is not None and (frames is None or truth_scale <= 0):
+        raise typer.BadParameter("--truth-scale belongs to --frames, and is above 0")
 
     from jrn_lightning.cache import refuse_existing
     from jrn_lightning.importers.labels import space
@@ -214,7 +225,7 @@ def _open_nyu(
     refuse_existing(out, force)
     classes = space(label_space, of="nyu40")
     if frames is not None:
-        return FrameFolder(frames, classes, partial=partial)
+        return FrameFolder(frames, classes, partial=partial, truth_scale=truth_scale)
     assert mat is not None
     assert splits is not None
     return LabeledMat(mat, splits, classes, raw_depth=truth is TruthName.raw)

@@ -67,7 +67,10 @@ def predict(
     trained = load_network(checkpoint)
     with ExitStack() as stack:
         if rgb is not None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            # Beside the output, on the disk that was chosen for results of this size.
+            out.parent.mkdir(parents=True, exist_ok=True)
+            beside = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+            folder = Path(stack.enter_context(beside))
             cache, split = folder / "predicted.h5", "predict"
             _predict(rgb, single_task or _networks_of(checkpoint), trained, cache)
             pictures = pictures or out.with_name(f"{out.stem}-pictures")

@@ -71,7 +71,7 @@ def build(
 ) -> None:
     """Write the cache.
 
-    Predictions slightly beyond the range of their modality are clipped to it; how many samples
+    Predictions slightly beyond the range of their modality are brought back to it; how many samples
     that were is noted in the cache.
 
     Args:
@@ -95,6 +95,9 @@ def build(
             _check_order(data, kinds[name], given)
     hashes = {name: given.source.hash() for name, given in inputs.items()}
     remarks = {**data.notes, **(notes or {})}
+    for name, given in inputs.items():
+        if conversion := getattr(given.source, "conversion", ""):
+            remarks[f"{name}_predictions"] = conversion
     with CacheWriter(out, modalities=kinds, frame=data.size, force=force, notes=remarks) as writer:
         for split, ids in data.splits.items():
             writer.add_split(
@@ -126,10 +129,11 @@ def build(
                     alternatives=frame.alternatives,
                 )
                 advance()
-        if any(clipped.values()):
-            writer.notes["clipped"] = ", ".join(
-                f"{count} samples of predicted {name}" for name, count in clipped.items() if count
-            )
+        for name, count in clipped.items():
+            if count:
+                told = f"{count} samples of predicted {name}"
+                known = writer.notes.get(kinds[name].correction)
+                writer.notes[kinds[name].correction] = f"{known}, {told}" if known else told
 
 
 def _truths(data: DataSet, split: str) -> dict[str, tuple[str, ...]]:

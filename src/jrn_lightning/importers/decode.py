@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jrn_lightning.errors import CacheError
+from jrn_lightning.files import read_text
 from jrn_lightning.importers.labels import LabelSpace
 from jrn_lightning.importers.layout import Camera, MapLayout
 from jrn_lightning.importers.patterns import Fields, Pattern
@@ -80,7 +81,7 @@ def intrinsics(root: Path, camera: Camera, fields: Fields, where: str) -> Intrin
 
 def _camera_file(path: Path) -> Any:
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path)
         if path.suffix.lower() == ".json":
             return json.loads(text)
         lines = (line.replace(":", " ", 1).split() for line in text.splitlines() if line.strip())
@@ -259,7 +260,7 @@ def _translation(root: Path, table: Mapping[str, str], where: str) -> dict[int, 
     """Stored id -> id, from two columns of a table with a head, by tabs or commas."""
     path = root / table["file"]
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_text(path).splitlines()
         rows = csv.DictReader(lines, delimiter="\t" if "\t" in lines[0] else ",")
         pairs = [(row[table["from"]], row[table["to"]]) for row in rows]
         return {int(a): int(b) for a, b in pairs if b.strip()}

@@ -17,7 +17,8 @@ import numpy as np
 
 from jrn_lightning.errors import CacheError
 from jrn_lightning.importers.frames import in_order
-from jrn_lightning.importers.sources import Contents, PredictionSource, read_mat5
+from jrn_lightning.importers.sources import Contents, PredictionSource, read_mat
+from jrn_lightning.modalities import Depth
 
 _KEYS: Final = ("depths", "predicted_region")
 #: pixels of the frame a pixel of the maps, a side
@@ -37,7 +38,7 @@ def open_eigen_fergus(
     Raises:
         CacheError: another file, or another number of frames.
     """
-    variables = read_mat5(path)
+    variables = read_mat(path)
     if missing := [key for key in _KEYS if key not in variables]:
         raise CacheError(
             f"{path} lacks {', '.join(missing)}. Give predictions_depth_vgg.mat as Eigen and "
@@ -63,4 +64,4 @@ def open_eigen_fergus(
     contents = Contents(list(row), lambda frame: inside[..., row[frame]], [path], True)
     offsets = (_FACTOR * (n - 1) + (_FACTOR - 1) / 2 for n in (top, left))
     grid = ",".join(f"{offset},{_FACTOR}" for offset in offsets)
-    return PredictionSource(path, 1, 1.0, contents), grid
+    return PredictionSource(path, Depth("depth"), 1.0, contents), grid

@@ -15,6 +15,7 @@ from PIL import Image
 from jrn_lightning import keys
 from jrn_lightning.cache.dataset import nearest_rows
 from jrn_lightning.errors import CacheError, ConfigError
+from jrn_lightning.files import read_text
 from jrn_lightning.importers import decode
 from jrn_lightning.importers.arrays import read_array
 from jrn_lightning.importers.build import Input
@@ -210,7 +211,7 @@ class Folder:
             return set(map(str, values if isinstance(values, list) else [values]))
         path = self.path / given["file"]
         try:
-            lines = path.read_text("utf-8").splitlines()
+            lines = read_text(path).splitlines()
             if "column" not in given:
                 return {line.strip() for line in lines if line.strip()}
             conditions = given.get("where", {}).items()

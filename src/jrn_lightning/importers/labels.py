@@ -27,6 +27,7 @@ import yaml
 from numpy.typing import NDArray
 
 from jrn_lightning.errors import CacheError
+from jrn_lightning.files import read_text
 from jrn_lightning.importers.schema import close, keys_of, load_yaml
 from jrn_lightning.modalities.semantic import VOID
 
@@ -215,7 +216,7 @@ def _parse(content: Mapping[str, Any], name: str, where: str, of: str | None) ->
 def _csv(path: Path) -> dict[str, tuple[int | str, ...]]:
     found: dict[str, list[int | str]] = {}
     try:
-        for row in csv.DictReader(path.read_text("utf-8").splitlines()):
+        for row in csv.DictReader(read_text(path).splitlines()):
             member = row["member"].strip()
             value = int(member) if member.lstrip("-").isdecimal() else member
             found.setdefault(row["class"].strip(), []).append(value)

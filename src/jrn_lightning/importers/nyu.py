@@ -14,13 +14,14 @@ from typing import Any, Final
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from jrn_lightning import keys
 from jrn_lightning.errors import CacheError
+from jrn_lightning.files import read_text
+from jrn_lightning.importers import pictures
 from jrn_lightning.importers.frames import Frame, frame_id
 from jrn_lightning.importers.labels import NYU40, LabelSpace
-from jrn_lightning.importers.sources import read_mat5
+from jrn_lightning.importers.sources import read_mat
 from jrn_lightning.modalities import Depth, Modality, Semantic
 
 DEPTH: Final = "depth"
@@ -35,6 +36,8 @@ _DEPTHS: Final = {FILLED: "depths", RAW: "rawDepths"}
 _LARGEST: Final = 9.99547
 _PICTURE_METRES: Final = np.minimum((np.arange(256) + 0.5) / 255 * _LARGEST, _LARGEST).astype("f4")
 _SATURATED: Final = 10.0  # metres; the raw sensor depth is cut off here
+
+_COLOURS: Final = (".jpg", ".jpeg", ".png")
 
 # Scenes of a folder without scene names, see FrameFolder.
 _LONG_RUN: Final = 8
@@ -53,10 +56,11 @@ def _notes(space: LabelSpace) -> dict[str, str]:
 class FrameFolder:
     """A folder of pictures.
 
-    ``rgb/NNNN.jpg``; ``depth/NNNN.png`` 8-bit, metres = (v + 0.5) / 255 × 9.99547, at most 9.99547;
-    ``label40/NNNN.png`` NYU-40 ids; ``train.txt``, ``test.txt`` and optionally ``unlabelled.txt``
-    with the numbers of the frames, the last of those without ground truth;
-    ``scene_type.tsv`` with the scene type of some frames, optionally.
+    ``rgb/NNNN.jpg`` or ``.png``; ``depth/NNNN.png`` 8-bit, metres = (v + 0.5) / 255 × 9.99547, at
+    most 9.99547, or of any depth with a scale of its own; ``label40/NNNN.png`` NYU-40 ids;
+    ``train.txt``, ``test.txt`` and optionally ``unlabelled.txt`` with the numbers of the frames,
+    the last of those without ground truth; ``scene_type.tsv`` with the scene type of some frames,
+    optionally.
 
     The scenes themselves are not in such a folder. Neighbouring numbers mostly show one scene, and
     no scene is in both official splits: a scene here is a run of neighbouring numbers of one
@@ -69,14 +73,24 @@ class FrameFolder:
         space: classes of the labels.
         partial: a training or test frame may lack its picture of depth or of labels: it then has
             no ground truth of that modality, and counts for the other.
+        truth_scale: metres of one step of the depth pictures, whose value 0 is then no reading;
+            required for 16 bits.
 
     Raises:
         CacheError: a file that is missing or damaged, or a frame of another size, by name.
     """
 
-    def __init__(self, path: Path, space: LabelSpace, *, partial: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        space: LabelSpace,
+        *,
+        partial: bool = False,
+        truth_scale: float | None = None,
+    ) -> None:
         self.path = path
         self._partial = partial
+        self._scale = truth_scale
         self.modalities = modalities(space)
         self._labels = space.from_nyu40()
         self.splits = {split: self._list(f"{split}.txt") for split in (keys.TRAIN, keys.TEST)}
@@ -85,12 +99,16 @@ class FrameFolder:
         self.splits = {name: ids for name, ids in self.splits.items() if ids}
         if not self.splits:
             raise CacheError(f"{path}: train.txt and test.txt name no frame.")
-        height, width, _ = self._picture("rgb", next(iter(self.splits.values()))[0], "jpg").shape
+        height, width, _ = self._picture("rgb", next(iter(self.splits.values()))[0]).shape
         self.size = (height, width)
         self._scenes = self._find_scenes()
-        self.truths: dict[str, tuple[str, ...]] = {DEPTH: (FILLED,)}
+        self.truths: dict[str, tuple[str, ...]] = {}
+        depth = f"depth in steps of {truth_scale:g} m, 0 is no reading" if truth_scale else ""
+        if not truth_scale:
+            self.truths[DEPTH] = (FILLED,)
+            depth = "in-filled depth in 8 bit (steps of 3.92 cm)"
         self.notes = _notes(space) | {
-            "ground_truth": "in-filled depth in 8 bit (steps of 3.92 cm), NYU-40 labels",
+            "ground_truth": f"{depth}, NYU-40 labels",
             "scenes": "runs of neighbouring frames of one split and scene type, long ones cut "
             "where the colours change",
         }
@@ -105,9 +123,9 @@ class FrameFolder:
         if targets:
             truth = {}
             if self._has("depth", frame):
-                truth[DEPTH] = _PICTURE_METRES[self._picture("depth", frame, "png")]
+                truth[DEPTH] = self._metres(frame)
             if self._has("label40", frame):
-                label = self._picture("label40", frame, "png")
+                label = self._picture("label40", frame)
                 if label.max() > NYU40:
                     raise CacheError(
                         f"{self.path}/label40/{frame}.png holds the label {label.max()} "
@@ -117,26 +135,36 @@ class FrameFolder:
             for name in self.modalities.keys() - truth.keys():
                 kind = self.modalities[name]
                 truth[name] = np.full(self.size, kind.invalid, kind.target_dtype)
-        return Frame(self._picture("rgb", frame, "jpg") if image else None, truth)
+        return Frame(self._picture("rgb", frame) if image else None, truth)
 
     def _has(self, kind: str, frame: str) -> bool:
         """Whether a ground truth is to be read; without ``partial`` a missing one is an error."""
         return not self._partial or (self.path / kind / f"{frame}.png").exists()
 
-    def _picture(self, kind: str, frame: str, suffix: str) -> NDArray[np.uint8]:
-        file = self.path / kind / f"{frame}.{suffix}"
-        mode = "RGB" if kind == "rgb" else "L"
-        try:
-            with Image.open(file) as picture:
-                if picture.mode != mode:
-                    raise CacheError(f"{file} is a picture of mode {picture.mode}, not {mode}.")
-                array = np.asarray(picture)
-        except FileNotFoundError:
+    def _metres(self, frame: str) -> NDArray[np.float32]:
+        """Ground truth of depth, from its picture."""
+        values = self._picture("depth", frame)
+        if self._scale:
+            return np.asarray(values * self._scale, np.float32)
+        if values.dtype != np.uint8:
             raise CacheError(
-                f"{file} is missing. Complete {self.path}, or take {frame} off its lists."
-            ) from None
-        except (OSError, SyntaxError) as error:
-            raise CacheError(f"{file} cannot be read ({error}). Copy it again.") from error
+                f"{self.path}/depth/{frame}.png has 16 bits, of no stated unit. Give "
+                "the metres of one step: --truth-scale 0.001 for millimetres (0 is no reading)."
+            )
+        return np.asarray(_PICTURE_METRES[values])
+
+    def _picture(self, kind: str, frame: str) -> NDArray[Any]:
+        """``(H, W, 3)`` of ``rgb``, ``(H, W)`` of what is measured at each pixel."""
+        stem = self.path / kind / frame
+        suffixes = _COLOURS if kind == "rgb" else (".png",)
+        files = [Path(f"{stem}{suffix}") for suffix in suffixes]
+        file = next((file for file in files if file.exists()), None)
+        if file is None:
+            raise CacheError(
+                f"{stem}{' or '.join(suffixes)} is missing. Complete {self.path}, or take "
+                f"{frame} off its lists."
+            )
+        array = pictures.read_rgb(file) if kind == "rgb" else pictures.read_values(file)
         size = getattr(self, "size", array.shape[:2])
         if array.shape[:2] != size:
             raise CacheError(f"{file} has {array.shape[:2]} pixels, other frames have {size}.")
@@ -184,7 +212,7 @@ class FrameFolder:
         return scenes
 
     def _cut(self, run: list[int]) -> list[list[int]]:
-        colours = [_colours(self._picture("rgb", frame_id(number), "jpg")) for number in run]
+        colours = [_colours(self._picture("rgb", frame_id(number))) for number in run]
         shared = [np.minimum(a, b).sum() for a, b in pairwise(colours)]
         return _split(run, [k for k, s in enumerate(shared, start=1) if 1 - s > _COLOUR_CHANGE])
 
@@ -293,7 +321,7 @@ class LabeledMat:
 
 
 def _official_splits(path: Path, count: int) -> dict[str, list[str]]:
-    arrays = read_mat5(path)
+    arrays = read_mat(path)
     try:
         names = {keys.TRAIN: "trainNdxs", keys.TEST: "testNdxs"}
         splits = {split: [int(n) for n in arrays[key].ravel()] for split, key in names.items()}
@@ -321,6 +349,6 @@ def _colours(image: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise CacheError(f"{path} cannot be read ({error}). Complete the folder.") from error

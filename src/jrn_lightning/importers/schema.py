@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from jrn_lightning.errors import CacheError
+from jrn_lightning.files import read_text
 
 
 def close(name: str, choices: Iterable[str]) -> str:
@@ -45,7 +46,7 @@ def load_yaml(path: Path, form: str) -> Mapping[str, Any]:
         CacheError: it is missing, no YAML or no mapping; ``form`` says what would do.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.safe_load(read_text(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         found = " ".join(str(error).split())
         raise CacheError(f"{path} cannot be read ({found}). Give {form}.") from error

@@ -5,18 +5,22 @@ A source knows the ids of its frames and reads one at a time. Accepted are
 - ``.npz``: one array of maps and, optionally, ``index`` (ids) and ``classes`` (names),
 - ``.npy``: one array of maps, frames first; memory-mapped,
 - ``.mat``: as MATLAB writes it, version 5 or 7.3, frames last (or first),
-- a folder with one ``.npy`` ``(C, h, w)`` or ``(h, w)``, or one 16-bit ``.png``, a frame: its path
-  without the suffix is the id. Where ids are numbers, the digits at the end of a name are it.
+- a folder with one ``.npy`` ``(C, h, w)`` or ``(h, w)``, or one ``.png`` a frame, 16-bit for
+  depth, class ids for semantics: its path without the suffix is the id. Where ids are numbers, the
+  digits at the end of a name are it.
 
 Without an index the maps are those of frames 1, 2, 3 … where ids are numbers, and else of all
 frames in the order of their ids. An index holds ids, or numbers where ids are numbers.
 
-A map with channels is ``(C, h, w)`` or ``(h, w, C)``; one-channel maps may lack that axis.
+A map with channels is ``(C, h, w)`` or ``(h, w, C)``; one-channel maps may lack that axis. Class
+predictions that are no probabilities yet become so where it is clear how, see
+:mod:`.probabilities`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -27,14 +31,15 @@ import h5py
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
-from PIL import Image
 
 from jrn_lightning.errors import CacheError
+from jrn_lightning.importers import pictures
 from jrn_lightning.importers.arrays import read_array
 from jrn_lightning.importers.frames import by_number, in_order
-from jrn_lightning.modalities import Modality
+from jrn_lightning.importers.probabilities import as_probabilities
+from jrn_lightning.modalities import Modality, Semantic
 
-_FORMS: Final = "a .npz, .npy or .mat file, or a folder of .npy or 16-bit .png files"
+_FORMS: Final = "a .npz, .npy or .mat file, or a folder of .npy or .png files"
 #: Arrays of these names are taken for the maps when a file holds several.
 _MAPS: Final = ("depth", "depths", "probability", "probabilities", "prediction", "predictions")
 _INDEX: Final = "index"
@@ -64,20 +69,31 @@ class PredictionSource:
         shape: (C, h, w) of every map.
         dtype: to store, float16 or float32.
         classes: names of the channels, where the file gives them.
+        conversion: what was done to make the maps probabilities, for the cache; empty if nothing.
     """
 
-    def __init__(self, path: Path, channels: int, scale: float, contents: Contents) -> None:
+    def __init__(self, path: Path, modality: Modality, scale: float, contents: Contents) -> None:
         self.path = path
-        self.channels = channels
+        self.channels = modality.channels
         self.scale = scale
         self.ids, self._raw, self._files, self.ordered_by_name, self.classes = contents
+        self.conversion = ""
         first = self._raw(self.ids[0])
         if first.dtype.kind not in "fiu":
             raise CacheError(f"{path}: maps of type {first.dtype}. Give numbers.")
-        if first.dtype.kind != "f" and scale == 1:
+        self._is_semantic = isinstance(modality, Semantic)
+        if isinstance(modality, Semantic):
+            if _folded(self.classes) == _folded(modality.classes):
+                self.classes = modality.classes
+            read = self._raw
+            every = map(read, self.ids)
+            convert, self.conversion = as_probabilities(path, modality, first, every)
+            self._raw = lambda frame: convert(read(frame))
+            first = convert(first)
+        elif first.dtype.kind != "f" and scale == 1:
             raise CacheError(
                 f"{path}: maps of the integer type {first.dtype} have no stated unit. "
-                "Give the scale, e.g. --depth-scale 0.001 for millimetres."
+                f"Give the scale, e.g. --{modality.name}-scale 0.001 for millimetres."
             )
         c, h, w = self._channels_first(first).shape
         self.shape = (c, h, w)
@@ -90,9 +106,8 @@ class PredictionSource:
             return _file_hash(self.path)
         sha = hashlib.sha256()
         for file in self._files:
-            sha.update(
-                file.relative_to(self.path).as_posix().encode() + bytes.fromhex(_file_hash(file))
-            )
+            name = os.fsencode(file.relative_to(self.path).as_posix())
+            sha.update(name + bytes.fromhex(_file_hash(file)))
         return sha.hexdigest()
 
     def read(self, frame: str) -> NDArray[Any]:
@@ -110,6 +125,7 @@ class PredictionSource:
         return maps if self.scale == 1 else np.asarray(maps * self.scale, np.float32)
 
     def _channels_first(self, maps: NDArray[Any]) -> NDArray[Any]:
+        """``(C, h, w)`` of a map in any order of axes."""
         if maps.ndim == 2 and self.channels == 1:
             maps = maps[None]
         if maps.ndim == 3 and maps.shape[0] == self.channels:
@@ -118,7 +134,8 @@ class PredictionSource:
             return np.moveaxis(maps, 2, 0)
         raise CacheError(
             f"{self.path}: a prediction of shape {maps.shape}, where {self.channels} channel(s) "
-            f"were expected. Give ({self.channels}, h, w) or (h, w, {self.channels}) a frame."
+            f"were expected. Give ({self.channels}, h, w) or (h, w, {self.channels}) a frame"
+            + (", class ids (h, w), or the 40 classes of NYU." if self._is_semantic else ".")
         )
 
 
@@ -145,8 +162,8 @@ def open_source(
     if not path.exists():
         raise CacheError(f"{path} does not exist. Give {_FORMS}.")
     try:
-        contents = _folder(path, ids) if path.is_dir() else _file(path, ids, key)
-        return PredictionSource(path, modality.channels, scale, contents)
+        contents = _folder(path, ids, modality) if path.is_dir() else _file(path, ids, key)
+        return PredictionSource(path, modality, scale, contents)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CacheError(f"{path} cannot be read ({error}). Give {_FORMS}.") from error
 
@@ -174,10 +191,15 @@ def from_files(
     contents = Contents(
         list(files), lambda frame: read_array(files[frame], key), list(files.values()), True
     )
-    return PredictionSource(path, modality.channels, scale, contents)
+    return PredictionSource(path, modality, scale, contents)
 
 
-def _folder(path: Path, ids: Sequence[str]) -> Contents:
+def _folded(classes: tuple[str, ...] | None) -> list[str] | None:
+    """Names of classes, whatever their case and the spaces around them."""
+    return None if classes is None else [name.strip().casefold() for name in classes]
+
+
+def _folder(path: Path, ids: Sequence[str], modality: Modality) -> Contents:
     """One file a frame."""
     files: dict[str, Path] = {}
     numbers = by_number(ids)
@@ -201,23 +223,25 @@ def _folder(path: Path, ids: Sequence[str]) -> Contents:
         files[frame] = file
     if not files:
         raise CacheError(f"{path} holds no .npy or .png file. Give {_FORMS}.")
-    return Contents(list(files), lambda frame: _read_map(files[frame]), list(files.values()), True)
+    named, labels = list(files.values()), isinstance(modality, Semantic)
+    return Contents(list(files), lambda frame: _read_map(files[frame], labels), named, True)
 
 
-def _read_map(file: Path) -> NDArray[Any]:
+def _read_map(file: Path, labels: bool) -> NDArray[Any]:
+    """The map of one file; an 8-bit picture may hold class ids, but no depth."""
     try:
         if file.suffix.lower() == ".npy":
             array: NDArray[Any] = np.load(file, allow_pickle=False)
             return array
-        with Image.open(file) as picture:
-            if not picture.mode.startswith("I"):
-                raise CacheError(
-                    f"{file} is a picture of mode {picture.mode}, not a 16-bit map. "
-                    "Write depth as 16-bit PNG, e.g. in millimetres."
-                )
-            return np.asarray(picture).astype(np.int32)
+        values = pictures.read_values(file)
     except (OSError, ValueError) as error:
         raise CacheError(f"{file} cannot be read ({error}). Write it again.") from error
+    if not labels and values.dtype == np.uint8:
+        raise CacheError(
+            f"{file} is a picture of 8 bits, not a 16-bit map. Write depth as 16-bit PNG, e.g. in "
+            "millimetres."
+        )
+    return values
 
 
 def _file(path: Path, ids: Sequence[str], key: str | None) -> Contents:
@@ -245,7 +269,7 @@ def _file(path: Path, ids: Sequence[str], key: str | None) -> Contents:
             # Frames first in MATLAB, so last here: (h, w[, C]) of each is reversed as well.
             return _array(path, ids, maps[()].T, index)
         return _array(path, ids, maps, index, swap=True)
-    arrays = read_mat5(path)
+    arrays = read_mat(path)
     maps, index = arrays[_choose(path, arrays, key)], arrays.get(_INDEX)
     count = frames if index is None else index.size
     if maps.shape[-1] == count or len(maps) != count:
@@ -275,13 +299,16 @@ def _array(
     return Contents(frames, raw, [path], index is not None, names)
 
 
-def read_mat5(path: Path) -> dict[str, Any]:
-    """The variables of a MATLAB file of version 5.
+def read_mat(path: Path) -> dict[str, Any]:
+    """The variables of a MATLAB file of version 5, or the arrays of 7.3, with reversed axes.
 
     Raises:
         CacheError: it is missing or damaged.
     """
     try:
+        if h5py.is_hdf5(path):
+            with h5py.File(path, "r", locking=False) as hdf5:
+                return {k: v[()] for k, v in hdf5.items() if isinstance(v, h5py.Dataset)}
         variables: dict[str, Any] = scipy.io.loadmat(path, appendmat=False)
     except Exception as error:  # SciPy tells of damage in exceptions of many types
         raise CacheError(f"{path} cannot be read ({error}). Copy it again.") from error

@@ -75,6 +75,8 @@ class Modality(ABC):
     unit: ClassVar[str] = ""
     #: measure that the influence uses unless told otherwise
     primary: ClassVar[str]
+    #: what :meth:`clipped` does to a prediction
+    correction: ClassVar[str] = "clipped"
     #: value that marks a missing ground truth in the cache
     invalid: ClassVar[float]
     #: dtype of a ground truth map in the cache and in a batch
@@ -127,7 +129,7 @@ class Modality(ABC):
         """What is wrong with one prediction ``(C, h, w)``, with the value found, or None."""
 
     def clipped(self, prediction: NDArray[Any]) -> tuple[NDArray[Any], int]:
-        """A prediction with slight excesses of its range taken back, and in how many samples."""
+        """A prediction brought back to its range where slightly beyond, and in how many samples."""
         return prediction, 0
 
     @abstractmethod

@@ -22,6 +22,7 @@ from jrn_lightning.modalities.regions import Regions, partition, smallest_intege
 
 VOID = 255
 _SUM_TOLERANCE = 5e-3  # of probabilities stored as float16
+_ROUNDING = 0.5 / 255  # of a probability that was stored in 8 bits
 # Below it a probability says no more than that the class is not there; its logarithm would drown
 # what a refinement network adds.
 _FLOOR = 1e-3
@@ -107,6 +108,7 @@ class Semantic(Modality):
     kind: ClassVar[str] = "semantic"
     unit: ClassVar[str] = "probability"
     primary: ClassVar[str] = "mean_iou"
+    correction: ClassVar[str] = "renormalised"
     invalid: ClassVar[float] = VOID
     target_dtype: ClassVar[np.dtype[Any]] = np.dtype(np.uint8)
     batch_dtype: ClassVar[torch.dtype] = torch.int64
@@ -135,12 +137,28 @@ class Semantic(Modality):
         if not np.isfinite(prediction).all():
             return "holds NaN or infinite probabilities"
         if prediction.min() < 0:
-            return f"holds a probability of {float(prediction.min()):g} (allowed: 0 to 1)"
+            return (
+                f"holds a probability of {float(prediction.min()):g} (allowed: 0 to 1; of logits "
+                "give the softmax)"
+            )
         sums = prediction.astype(np.float64).sum(0)
         worst = float(sums.flat[np.abs(sums - 1).argmax()])
         if abs(worst - 1) > _SUM_TOLERANCE:
-            return f"holds probabilities that sum to {worst:.4g} (expected 1; are they logits?)"
+            return (
+                f"holds probabilities that sum to {worst:.4g} (expected 1; of logits give the "
+                "softmax)"
+            )
         return None
+
+    def clipped(self, prediction: NDArray[Any]) -> tuple[NDArray[Any], int]:
+        """Classes of a pixel whose sum 8-bit rounding moved from 1 are divided by it."""
+        total = prediction.sum(0, dtype=np.float64)
+        error = np.abs(total - 1)
+        rounded = error > _SUM_TOLERANCE
+        if not rounded.any() or not (error <= self.channels * _ROUNDING + _SUM_TOLERANCE).all():
+            return prediction, 0  # nothing to do, or refused
+        divided = prediction / np.where(rounded, total, 1.0)
+        return divided.astype(prediction.dtype), int(rounded.sum())
 
     def check_target(self, target: NDArray[Any]) -> str | None:
         """Every label is a class or void."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -59,10 +60,24 @@ def read_checkpoint(path: Path, written_by: str = "run.py") -> Any:
 
 
 def write_checkpoint(content: Any, path: Path) -> None:
-    """Write beside ``path``, then rename: a kill leaves what was there before."""
+    """Write beside ``path``, then rename: a kill leaves what was there before.
+
+    Raises:
+        CheckpointError: the folder is full, or cannot be written to.
+    """
     part = path.with_name(f"{path.name}.part")
-    torch.save(content, part)
-    os.replace(part, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:  # given a path, PyTorch does not tell what the system said
+            torch.save(content, file)
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror}). Make room there, or choose a folder on "
+            "another disk, and run the command again."
+        ) from error
 
 
 @dataclass(frozen=True)

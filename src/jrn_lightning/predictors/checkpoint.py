@@ -28,7 +28,7 @@ class SingleTaskNetwork:
     network: ImageNetwork  # in evaluation mode
     modality: Modality  # that it predicts
     settings: SingleTaskSettings  # that it was built and trained with
-    about: dict[str, Any]  # plain values: fold, frames, losses, seconds, fingerprint
+    about: dict[str, Any]  # plain values: fold, frames, losses, fingerprint
     path: Path  # of the checkpoint
     digest: str  # SHA-256 of the checkpoint file
 

@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import shutil
-import time
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -305,8 +304,8 @@ class CrossFit:
                 )
                 raise CheckpointError(
                     f"{job.network} was trained with other settings or frames "
-                    f"({changed or 'the frames or the way of training differ'}). Give --force "
-                    "to train it anew, or another name for the cache."
+                    f"({changed or 'the frames or the way of training differ'}). Remove it "
+                    "to train it anew (jrn cache … --force does), or give the cache another name."
                 )
         except CheckpointError:
             if not self.force:
@@ -361,7 +360,7 @@ def _run(job: _Job, advance: Advance) -> None:
 
 
 def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
-    settings, modality, start = job.settings, job.modality, time.perf_counter()
+    settings, modality = job.settings, job.modality
     # Another stream of random numbers for every modality and fold.
     seed = int.from_bytes(
         hashlib.sha256(f"{settings.seed} {job.network.stem}".encode()).digest()[:4]
@@ -422,7 +421,6 @@ def _train(job: _Job, frames: PreparedFrames, advance: Advance) -> ImageNetwork:
         "fold": job.fold.index,
         "training_frames": list(job.fold.training),
         "losses": [round(x, 6) for x in task.losses],
-        "seconds": round(time.perf_counter() - start, 1),
     }
     checkpoint.save(job.network, network, modality, settings, about)
     return network

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
 
 from jrn_lightning import keys
 from jrn_lightning.cache import CacheWriter, PredictionSpec, Provenance
 from jrn_lightning.cache.grid import Grid
 from jrn_lightning.errors import CacheError, CheckpointError
+from jrn_lightning.importers import pictures
+from jrn_lightning.importers.pictures import SUFFIXES
 from jrn_lightning.modalities import Modality
 from jrn_lightning.predictors import checkpoint
 from jrn_lightning.predictors.checkpoint import SingleTaskNetwork
 from jrn_lightning.predictors.frames import small_image
 from jrn_lightning.progress import Advance
 
-SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-
 
 class Photographs:
-    """The pictures of a folder, by name: of one size, of types :data:`SUFFIXES`.
+    """The pictures of a folder, by name: of one size, of types :data:`.SUFFIXES`.
 
     Raises:
-        CacheError: no folder, none in it, two of one name, one that does not open, or one of
-            another size than the first.
+        CacheError: no folder, none in it, two of one name, a name that is no text, one that does
+            not open, or one of another size than the first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,6 +37,11 @@ class Photographs:
         files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
         if not files:
             raise CacheError(f"{folder} holds no picture. Give files of {', '.join(SUFFIXES)}.")
+        for file in files:
+            if (shown := os.fsencode(file.name).decode(errors="backslashreplace")) != file.name:
+                raise CacheError(
+                    f"{folder} holds a picture called {shown}, which is not UTF-8. Rename it."
+                )
         self.folder = folder
         self.files = {f.stem: f for f in files}
         if len(self.files) < len(files):
@@ -47,9 +50,9 @@ class Photographs:
                 f"{folder} holds {twice.name} and {self.files[twice.stem].name}. Keep one of them."
             )
         # All of them before any work is done; their headers tell.
-        self.size = _size(files[0])
+        self.size = pictures.size(files[0])
         for file in files[1:]:
-            if (size := _size(file)) != self.size:
+            if (size := pictures.size(file)) != self.size:
                 raise CacheError(
                     f"{file} has {size[0]} × {size[1]} pixels, {files[0].name} has "
                     f"{self.size[0]} × {self.size[1]}. Give pictures of one size in a folder."
@@ -57,28 +60,7 @@ class Photographs:
 
     def read(self, name: str) -> NDArray[np.uint8]:
         """A picture, upright: ``(H, W, 3)``; a CacheError where it does not open."""
-        with _opened(self.files[name]) as picture:
-            return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(file) as picture:
-            yield picture
-    except (OSError, SyntaxError, ValueError) as error:
-        raise CacheError(
-            f"{file} cannot be read as a picture ({error}). Take it out of the folder, or "
-            "copy it again."
-        ) from error
-
-
-def _size(file: Path) -> tuple[int, int]:
-    """(H, W) of the upright picture."""
-    with _opened(file) as picture:
-        lying = picture.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        width, height = picture.size
-    return (width, height) if lying else (height, width)
+        return pictures.read_rgb(self.files[name], upright=True)
 
 
 def open_networks(

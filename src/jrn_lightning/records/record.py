@@ -124,7 +124,11 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write atomically: a reader sees the old file or the whole new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        # A path that is not UTF-8 is escaped as JSON has it, and read again as it was.
+        with (
+            replacing(path) as part,
+            part.open("w", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             # NaN and infinity are not JSON: a value that does not exist is null.
             json.dump(_finite(values), file, indent=1, ensure_ascii=False, allow_nan=False)
     except OSError as error:

@@ -27,7 +27,7 @@ def writing(folder: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise RecordError(
             f"{folder}: {what} cannot be written ({error}). Free space, or choose another "
-            "folder with --out."
+            "folder (output= of run.py, --out of jrn)."
         ) from error
 
 

@@ -45,7 +45,7 @@ from jrn_lightning.networks import (
     build,
     output_scale,
 )
-from jrn_lightning.networks.checkpoint import load_network
+from jrn_lightning.networks.checkpoint import load_network, write_checkpoint
 from jrn_lightning.predictors.settings import NETWORKS, SingleTaskSettings
 from jrn_lightning.progress import processors
 from jrn_lightning.records import record as records
@@ -548,10 +548,8 @@ class AtomicCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write beside it, then rename."""
-        part = f"{path}.part"
-        super().save_checkpoint(checkpoint, part, storage_options)
-        os.replace(part, path)
+        """Write beside it, then rename; Lightning would write to the temporary folder first."""
+        write_checkpoint(checkpoint, Path(path))
 
 
 def alone_here(devices: int, strategy: str) -> list[LightningEnvironment]:
