@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
 from torchmetrics.classification import MulticlassJaccardIndex
 
+from jrn_lightning.errors import ConfigError
 from jrn_lightning.evaluation import IMAGES, PIXELS, pooled, regions
 from jrn_lightning.modalities import Semantic
+from jrn_lightning.modalities.drawing import GREY, palette
 
 CLASSES = ("Ground", "Vertical", "Ceiling", "Furniture", "Object")
 K = len(CLASSES)
@@ -213,6 +215,30 @@ def test_any_number_of_classes(classes: int) -> None:
     assert len(many.statistic_names) == 3 * classes
     last = many.statistic_names[classes - 1 :: classes]
     assert last == tuple(f"{x}_c{classes - 1}" for x in ("hits", "predicted", "true"))
+
+
+def test_every_class_has_a_colour_of_its_own() -> None:
+    few, many = palette(5), palette(254)
+    assert (many[:5] == few).all()
+    meanings = np.concatenate([many, [[GREY] * 3, [255] * 3]]).astype(int)
+    apart = np.abs(meanings[:, None] - meanings).max(-1) + 256 * np.eye(256, dtype=int)
+    assert apart.min() > 8
+    name, key = "semantic", Semantic("semantic", [f"c{i}" for i in range(254)]).key()
+    assert key.name.startswith(name)
+    assert len({colour for colour, _ in key.classes}) == 255
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ([f"c{i}" for i in range(255)], r"has 255 classes\. Give 1 to 254"),
+        ([], "has 0 classes"),
+        (["Wall", "sky", "wall"], "two classes 'wall'"),
+    ],
+)
+def test_classes_that_no_label_can_tell_apart_are_refused(classes: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Semantic("semantic", classes)
 
 
 def equation_1(logits: NDArray[Any], truth: NDArray[Any], valid: NDArray[np.bool_]) -> float:

@@ -99,6 +99,18 @@ def test_influences_a_hundred_times_apart_do_not_bunch(findings: Findings) -> No
     assert draw.mute_values(findings.mute_values, *WAY, column).axes[0].get_xscale() == "linear"
 
 
+def test_of_many_kinds_of_pixels_the_largest_are_drawn(findings: Findings) -> None:
+    rows = findings.strata
+    one = rows[rows["of"] == rows["of"].iloc[0]]
+    one = one[one["stratum"] == one["stratum"].iloc[0]]
+    many = [one.assign(stratum=f"class_{i}", share=0.001 * i) for i in range(150)]
+    figure = draw.strata(pd.concat(many), *WAY, findings.summary.primary["depth"])
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[0].endswith(", the 20 largest of 150")
+    assert len(names) == 21
+    assert figure.get_size_inches()[1] < 12
+
+
 def test_strata_have_a_panel_an_effect_and_a_line_a_kind(findings: Findings) -> None:
     figure = draw.strata(findings.strata, *WAY, findings.summary.primary["depth"])
     assert [axes.get_xlabel().split(",")[0] for axes in figure.axes] == [GAIN, "ω"]

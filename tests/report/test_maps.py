@@ -16,7 +16,7 @@ from jrn_lightning.errors import ConfigError
 from jrn_lightning.keys import UNTOUCHED
 from jrn_lightning.modalities import Depth, Semantic
 from jrn_lightning.modalities.base import Modality
-from jrn_lightning.report.maps import Frame, data_uri, key, panel, reduced, tiles
+from jrn_lightning.report.maps import Frame, data_uri, panel, reduced, tiles
 from tests.reflectance import Reflectance
 
 CLASSES = ("floor", "wall", "thing")
@@ -137,19 +137,33 @@ def test_columns_are_those_that_any_frame_fills() -> None:
 
 
 def test_colours_are_explained_by_the_modality_itself() -> None:
-    semantic = key(MODALITIES["semantic"])
+    semantic = MODALITIES["semantic"].key()
     assert [name for _, name in semantic.classes] == [*CLASSES, "no ground truth"]
     drawn = MODALITIES["semantic"].draw(np.eye(3)[:, None, :])[0]
     assert semantic.classes[1][0] == "#" + bytes(drawn[1]).hex()
-    assert [ramp.ends for ramp in key(MODALITIES["depth"]).ramps] == [(0, 10), (-50, 50)]
-    assert len(key(MODALITIES["depth"], errors=False).ramps) == 1
-    assert not key(Reflectance("albedo")).classes
-    assert not key(Reflectance("albedo")).ramps
+    assert [ramp.ends for ramp in MODALITIES["depth"].key().ramps] == [(0, 10), (-50, 50)]
+    assert len(MODALITIES["depth"].key(errors=False).ramps) == 1
+    assert not Reflectance("albedo").key().classes
+    assert not Reflectance("albedo").key().ramps
     figure = panel([frame()], MODALITIES)
     (legend,) = [artist for artist in figure.artists if hasattr(artist, "get_texts")]
     assert [text.get_text() for text in legend.get_texts()] == [*CLASSES, "no ground truth"]
     bars = {axes.get_title(loc="left"): axes for axes in figure.axes}
     assert bars["depth [m]"].get_xlim() == (0, 10)
+
+
+def test_the_names_of_many_classes_stay_in_the_picture() -> None:
+    many = Semantic("semantic", [f"a class of number {i}" for i in range(150)])
+    maps = np.eye(150)[np.arange(300).reshape(15, 20) % 150].transpose(2, 0, 1)
+    shown = Frame("0007", {}, {UNTOUCHED: {"semantic": maps, "depth": np.ones((1, 15, 20))}})
+    figure = panel([shown], {"semantic": many, "depth": Depth("depth")})
+    figure.draw_without_rendering()
+    (legend,) = [artist for artist in figure.artists if hasattr(artist, "get_texts")]
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    others = [axes.get_tightbbox() for axes in figure.axes]
+    assert len(legend.get_texts()) == 151
+    assert all(b.y0 >= 0 and not box.overlaps(b) for b in [box, *others][1:])
 
 
 def test_large_pictures_are_averaged_and_classes_kept() -> None:

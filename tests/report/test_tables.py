@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +40,18 @@ def test_terminal_fits_80_columns_and_cuts_nothing(summary: Summary) -> None:
     text = printed(summary)
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text.replace("Traceback …", "")
+
+
+def test_many_measures_are_rows(summary: Summary) -> None:
+    columns = summary.columns["semantic"]
+    many = [replace(columns[-1], label=f"IoU {i}") for i in range(150)]
+    wide = replace(summary, columns={**summary.columns, "semantic": [*columns[:2], *many]})
+    text = tables.markdown(wide)
+    lines = [line for line in text.splitlines() if line.startswith("| IoU ")]
+    assert len(lines) == 150
+    assert all("78.00" in line for line in lines)  # the untouched input's
+    assert max(map(len, text.splitlines())) < 1500
+    assert "| measure | untouched input | cat60 loose" in text
 
 
 def test_terminal_values(summary: Summary) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jrn_lightning.errors import ConfigError
+from jrn_lightning.modalities.drawing import Key
 from jrn_lightning.modalities.regions import Regions
 
 Array = NDArray[np.float64]
@@ -310,3 +311,7 @@ class Modality(ABC):
     @abstractmethod
     def draw_error(self, prediction: NDArray[Any], target: NDArray[Any]) -> NDArray[np.uint8]:
         """The error of ``prediction`` ``(C, H, W)`` as a picture; missing pixels are grey."""
+    def key(self, errors: bool = True) -> Key:
+        """What the colours of its pictures mean, those of error maps too where ``errors``."""
+        return Key(self.name)
+

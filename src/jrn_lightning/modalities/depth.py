@@ -18,7 +18,7 @@ from jrn_lightning.modalities.base import (
     Modality,
     at_least_float32,
 )
-from jrn_lightning.modalities.drawing import GREY, colormap
+from jrn_lightning.modalities.drawing import Key, Ramp, colormap, greyed
 from jrn_lightning.modalities.regions import Regions, partition, spread
 
 MISSING: float = 0.0
@@ -284,22 +284,30 @@ class Depth(Modality):
             target = torch.where(inside, target, MISSING)
         return self._clamped(outputs), target
 
+    def key(self, errors: bool = True) -> Key:
+        """A ramp over the range; of errors one over relative errors up to 50 %."""
+        ramp = self.draw(np.linspace(0, self.maximum, 256)[None, None])
+        ramps = [Ramp(ramp, (0, self.maximum), f"{self.name} [{self.unit}]")]
+        if errors:
+            truth = np.full((1, 256), self.maximum / 2)
+            off = self.draw_error((truth * np.linspace(0.5, 1.5, 256))[None], truth)
+            label = f"error of {self.name}, relative to the truth [%]"
+            ramps.append(Ramp(off, (-50, 50), label))
+        return Key(self.name, (), tuple(ramps))
+
     def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
         """Near is dark, the largest depth is bright."""
         return colormap(prediction[0] / self.maximum, "viridis")
 
     def draw_target(self, target: NDArray[Any]) -> NDArray[np.uint8]:
         """As :meth:`draw`, missing pixels grey."""
-        picture = self.draw(target[None])
-        picture[target <= MISSING] = GREY
-        return picture
+        return greyed(self.draw(target[None]), target <= MISSING)
 
     def draw_error(self, prediction: NDArray[Any], target: NDArray[Any]) -> NDArray[np.uint8]:
         """Signed relative error: blue too near, red too far, saturated at ±50 %."""
         truth = np.where(target > MISSING, target, 1.0)
         picture = colormap((prediction[0] - truth) / truth + 0.5, "RdBu_r")
-        picture[target <= MISSING] = GREY
-        return picture
+        return greyed(picture, target <= MISSING)
 
 
 def _first_not_finite(values: NDArray[Any]) -> str:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities.base import (
     Array,
     Measure,
     Modality,
     at_least_float32,
 )
-from jrn_lightning.modalities.drawing import GREY
+from jrn_lightning.modalities.drawing import GREY, Key, greyed, named, palette
 from jrn_lightning.modalities.regions import Regions, partition, smallest_integer, spread
 
 VOID = 255
@@ -28,23 +29,6 @@ _ROUNDING = 0.5 / 255  # of a probability that was stored in 8 bits
 _FLOOR = 1e-3
 
 _EDGES = ("label_edge", "label_inside")
-
-# The colours of Figure 5 in spirit, told apart by lightness too; repeated beyond ten classes.
-_PALETTE = np.array(
-    [
-        (230, 159, 0),
-        (86, 120, 200),
-        (240, 228, 66),
-        (0, 158, 115),
-        (204, 60, 60),
-        (150, 100, 180),
-        (86, 180, 233),
-        (120, 94, 60),
-        (204, 121, 167),
-        (60, 60, 60),
-    ],
-    np.uint8,
-)
 
 
 def _iou(hits: Array, predicted: Array, true: Array) -> Array:
@@ -101,6 +85,9 @@ class Semantic(Modality):
         classes: names of the K classes.
         label_space: name of the mapping that the labels follow.
 
+    Raises:
+        ConfigError: more classes than a byte holds beside void, none, or two of one name.
+
     >>> Semantic("semantic", classes=["floor", "wall"]).channels
     2
     """
@@ -116,6 +103,16 @@ class Semantic(Modality):
     def __init__(self, name: str, classes: Sequence[str], label_space: str = "") -> None:
         super().__init__(name)
         self.classes = tuple(classes)
+        if not 1 <= len(self.classes) < VOID:
+            raise ConfigError(
+                f"{name} has {len(self.classes)} classes. Give 1 to {VOID - 1}: labels are bytes, "
+                f"and {VOID} is void."
+            )
+        lower = [c.lower() for c in self.classes]
+        if twice := sorted({c for c in lower if lower.count(c) > 1}):
+            raise ConfigError(
+                f"{name} has two classes {twice[0]!r}. Give names that differ, in lower case too."
+            )
         self.label_space = label_space
 
     @property
@@ -270,19 +267,24 @@ class Semantic(Modality):
         label = torch.where(self.target_valid(target), target, 0).long()
         return F.one_hot(label, self.channels).movedim(-1, 1).float()
 
+    def key(self, errors: bool = True) -> Key:
+        """The colour of every class."""
+        note = "; in error maps right pixels are white" if errors else ""
+        colours = [*named(palette(self.channels)), *named(np.full((1, 3), GREY, np.uint8))]
+        names = [*map(str, self.classes), "no ground truth"]
+        return Key(self.name + note, tuple(zip(colours, names, strict=True)))
+
     def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
         """The most probable class, as a colour."""
-        return np.asarray(_PALETTE[prediction.argmax(0) % len(_PALETTE)])
+        return np.asarray(palette(self.channels)[prediction.argmax(0)])
 
     def draw_target(self, target: NDArray[Any]) -> NDArray[np.uint8]:
         """The label as a colour, void grey."""
-        picture = np.asarray(_PALETTE[target.astype(np.int64) % len(_PALETTE)])
-        picture[target == VOID] = GREY
-        return picture
+        known = np.where(target == VOID, 0, target).astype(np.int64)
+        return greyed(palette(self.channels)[known], target == VOID)
 
     def draw_error(self, prediction: NDArray[Any], target: NDArray[Any]) -> NDArray[np.uint8]:
         """Wrong pixels in the colour that they were given, right ones white, void grey."""
         label = prediction.argmax(0)
         picture = np.where((label != target)[..., None], self.draw(prediction), np.uint8(255))
-        picture[target == VOID] = GREY
-        return picture.astype(np.uint8)
+        return greyed(picture.astype(np.uint8), target == VOID)

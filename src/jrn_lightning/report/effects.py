@@ -46,6 +46,7 @@ from jrn_lightning.report.style import (
 )
 
 _MUTE_LOOKS = ((INK, "o"), ("#E69F00", "s"), ("#CC79A7", "^"), (GAINED, "D"), (FAINT, "X"))
+_KINDS = 20  # of pixels by one modality, the largest
 _WIDTH = 6.8  # of a figure, inches
 # Of the cells of a matrix: not the colours of ink and paper, which follow the page's scheme.
 _DARK, _LIGHT = "#111111", "#FEFEFE"
@@ -146,7 +147,7 @@ def strata(frame: pd.DataFrame, source: str, target: str, column: MeasureColumn)
     """Where ``source`` helps ``target``: effects of the pixels of one kind, a line per kind.
 
     One panel per effect that the frame holds, gain first. Beside each kind stands its share of the
-    pixels.
+    pixels. Of many kinds by one modality the most frequent are drawn.
     """
     rows = _direction(frame, source, target)
     shown = [e for e in (GAIN, OMEGA, IMPROVEMENT) if (rows["effect"] == e).any()]
@@ -154,7 +155,10 @@ def strata(frame: pd.DataFrame, source: str, target: str, column: MeasureColumn)
     places, heads, y = {}, [], 0.0
     kinds = rows[["of", "stratum", "share"]].drop_duplicates(["of", "stratum"])
     for modality, group in kinds.groupby("of", sort=False):
-        heads.append((y, str(modality)))
+        most = pd.to_numeric(group["share"]).nlargest(_KINDS).index
+        few = f", the {_KINDS} largest of {len(group)}" if len(group) > _KINDS else ""
+        heads.append((y, f"{modality}{few}"))
+        group = group[group.index.isin(most)]
         for stratum, share in zip(group["stratum"], group["share"], strict=True):
             y += 1
             places[modality, stratum] = (y, f"{_plain(stratum)}  {100 * float(share):.0f} %")
@@ -164,6 +168,8 @@ def strata(frame: pd.DataFrame, source: str, target: str, column: MeasureColumn)
     for axes, effect in zip(grid[0], shown, strict=True):
         own = rows[rows["effect"] == effect]
         for _, row in own.iterrows():
+            if (row["of"], row["stratum"]) not in places:
+                continue
             arch, (where, name) = str(row["arch"]), places[row["of"], row["stratum"]]
             at = where + step * (list(known).index(arch) - (len(known) - 1) / 2)
             said = f"{name.split('  ')[0]}: {_sign(effect)} {words(value_in(row))}"

@@ -25,6 +25,7 @@ from jrn_lightning.analysis.summary import MeasureColumn, Summary, short, value_
 from jrn_lightning.influence import LEVEL
 from jrn_lightning.report.files import write_text, writing
 from jrn_lightning.report.table import BEST, FAINT, GROUP, NOTHING, PUBLISHED, Cell, Row, Table
+from jrn_lightning.report.tables import WIDEST
 
 FOLDER = "influence"
 _DIFFERENCES = 20  # rows in the terminal
@@ -97,7 +98,8 @@ def protocol_tables(findings: Findings, arch: str, *, brief: bool = False) -> It
             continue
         where = ["crop", "convention", "truth", "pooling"]
         values = rows.pivot_table("value", where, "measure", sort=False, dropna=False)
-        shown = [c for c in columns if c.measure in values and (c.in_table or not brief)]
+        some = brief or len(columns) > WIDEST
+        shown = [c for c in columns if c.measure in values and (c.in_table or not some)]
         printed = published_input(findings.summary, shown) if arch == keys.UNTOUCHED else {}
         best = {m: (values[m] - value).abs().idxmin() for m, value in printed.items()}
 

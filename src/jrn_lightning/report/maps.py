@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.patches import Patch
@@ -26,18 +25,18 @@ from jrn_lightning import keys
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.evaluation.protocols import regions
 from jrn_lightning.modalities.base import Modality
-from jrn_lightning.modalities.drawing import GREY
+from jrn_lightning.modalities.drawing import Key
 from jrn_lightning.report.style import FAINT, INK
 
 KINDS = ("image", "truth", "map", "error")
 _LARGEST = 360  # pixels across a tile; beyond that a panel only gets slow and large
 _FLAT = 64  # a picture of fewer colours than this is of classes
-_OFF = 50  # percent of relative error that the colours of an error map are explained for
 # Inches.
 _MAP = 1.6  # width of a tile
 _MARGIN, _NAME = 0.12, 0.22  # at the edges, and for the name of a modality beside its row
 _GAP, _BETWEEN = 0.04, 0.12  # between tiles, and between modalities side by side
 _LINE, _KEY = 0.2, 0.42  # a line of text, and the colours of one modality
+_SWATCH, _LETTER = 0.38, 0.065  # of a class: its colour and the gaps, a letter of its name
 _NARROWEST = 7.2  # of a panel: two bars of colours need as much
 
 
@@ -47,7 +46,7 @@ class Frame:
 
     Args:
         id: its name.
-        target: per modality the ground truth ``(H, W)``; empty for frames without.
+        target: per modality the ground truth; empty for frames without.
         outputs: per setup or architecture, the untouched input included, and modality the map
             ``(C, H, W)`` in the modality's own units, as :meth:`Modality.refined` gives it, at the
             size of the truth.
@@ -161,51 +160,21 @@ def data_uri(picture: NDArray[np.uint8]) -> str:
 # -- what the colours mean ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Ramp:
-    """A range of colours ``(1, N, 3)``, its ends, and what it is of."""
-
-    colours: NDArray[np.uint8]
-    ends: tuple[float, float]
-    label: str
+def _columns(shown: Key, width: float) -> int:
+    """How many of the names of classes stand side by side in ``width`` inches."""
+    inches = [_SWATCH + _LETTER * len(name) for _, name in shown.classes]
+    room = width - 2 * _MARGIN
+    return len(inches) if sum(inches) <= room else max(1, int(room / max(inches)))
 
 
-@dataclass(frozen=True)
-class Key:
-    """What the colours of a modality mean: (colour, name) of its classes, or ramps, or nothing."""
-
-    name: str
-    classes: tuple[tuple[str, str], ...] = ()
-    ramps: tuple[Ramp, ...] = ()
-
-
-def key(modality: Modality, *, errors: bool = True) -> Key:
-    """The colours of a modality, and of its error maps, asked of itself.
-
-    It draws each of its classes, or a ramp over its range. A modality with neither has no key.
-    """
-    classes = getattr(modality, "classes", None)
-    maximum = getattr(modality, "maximum", None)
-    if classes:
-        drawn = modality.draw(np.eye(len(classes))[:, None, :])[0]  # of (K, 1, K)
-        colours = [*(to_hex(colour / 255) for colour in drawn), to_hex((GREY / 255,) * 3)]
-        name = f"{modality.name}; in error maps right pixels are white"
-        names = [*map(str, classes), "no ground truth"]
-        return Key(name if errors else modality.name, tuple(zip(colours, names, strict=True)))
-    if maximum is None or modality.channels != 1:
-        return Key(modality.name)
-    ramp = modality.draw(np.linspace(0, maximum, 256)[None, None])
-    ramps = [Ramp(ramp, (0, maximum), with_unit(modality))]
-    if errors:
-        truth = np.full((1, 256), maximum / 2)
-        off = truth * (1 + np.linspace(-_OFF, _OFF, 256) / 100)
-        label = f"error of {modality.name}, relative to the truth [%]"
-        ramps.append(Ramp(modality.draw_error(off[None], truth), (-_OFF, _OFF), label))
-    return Key(modality.name, (), tuple(ramps))
+def _key_height(shown: Key, width: float) -> float:
+    """Inches that :func:`_draw_key` takes."""
+    lines = -(-len(shown.classes) // _columns(shown, width)) if shown.classes else 0
+    return _KEY * bool(shown.ramps) + (_KEY + (lines - 1) * _LINE if lines else 0)
 
 
 def _draw_key(figure: Figure, shown: Key, top: float) -> None:
-    """One line, ``_KEY`` inches high, whose upper edge is ``top`` inches above the lower one."""
+    """Ramps, and names of classes below them; the upper edge is ``top`` inches above the lower."""
     width, height = figure.get_size_inches()
     for k, ramp in enumerate(shown.ramps):
         left = _MARGIN + 3.4 * k
@@ -215,14 +184,16 @@ def _draw_key(figure: Figure, shown: Key, top: float) -> None:
         axes.tick_params(labelsize=7, length=2, pad=1)
         axes.set_title(ramp.label, fontsize=8, loc="left", pad=2)
     if shown.classes:
+        top -= _KEY * bool(shown.ramps)
+        middle = top - _key_height(Key(shown.name, shown.classes), width) / 2
         legend = Legend(
             figure,
             [Patch(facecolor=colour) for colour, _ in shown.classes],
             [name for _, name in shown.classes],
             loc="center left",
-            bbox_to_anchor=(_MARGIN / width, (top - _KEY / 2) / height),
+            bbox_to_anchor=(_MARGIN / width, middle / height),
             bbox_transform=figure.transFigure,
-            ncols=len(shown.classes),
+            ncols=_columns(shown, width),
             frameon=False,
             fontsize=8,
             borderpad=0,
@@ -275,7 +246,9 @@ def panel(
     step = size[1] + _GAP
     width = max(_NARROWEST, max(places.values()) + _MAP + _MARGIN)
     top = 0.15 + 0.4 * bool(title) + _LINE * (1 + wide)
-    below = _KEY * len(modalities) + 0.08
+    known = any(frame.target for frame in frames)
+    legends = [modality.key(errors=known) for modality in modalities.values()]
+    below = sum(_key_height(shown, width) for shown in legends) + 0.08
     height = top + sum(_LINE + step * len(own) for own in rows) + below
     figure = Figure(figsize=(width, height), dpi=110)
     FigureCanvasAgg(figure)
@@ -302,9 +275,10 @@ def panel(
                 beside = (_MARGIN + 0.07, y + size[1] / 2)
                 write(with_unit(modality), *beside, rotation=90, ha="center", va="center")
             y += step
-    known = any(frame.target for frame in frames)
-    for m, modality in enumerate(modalities.values()):
-        _draw_key(figure, key(modality, errors=known), below - 0.06 - _KEY * m)
+    lower = below - 0.06
+    for shown in legends:
+        _draw_key(figure, shown, lower)
+        lower -= _key_height(shown, width)
     return figure
 
 

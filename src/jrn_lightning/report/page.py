@@ -20,7 +20,7 @@ from jrn_lightning.analysis.summary import short
 from jrn_lightning.report import listing, tables
 from jrn_lightning.report.answer import NOTE
 from jrn_lightning.report.gallery import Gallery
-from jrn_lightning.report.maps import Tile, data_uri, key, tiles, with_unit
+from jrn_lightning.report.maps import Tile, data_uri, tiles, with_unit
 from jrn_lightning.report.sections import Section, sections
 from jrn_lightning.report.table import signs
 from jrn_lightning.report.vector import svg
@@ -85,7 +85,7 @@ def page(
         sections=[(section, drawn(section)) for section in every if not section.command],
         missing=[section for section in every if section.command],
         gallery=shown,
-        keys=[key(modality) for modality in shown.modalities.values()],
+        keys=[modality.key() for modality in shown.modalities.values()],
         tiles=tiles,
         Tile=Tile,
         with_unit=with_unit,

@@ -22,6 +22,8 @@ from jrn_lightning.influence import Estimate
 from jrn_lightning.report.table import BEST, GROUP, INPUT, NOTHING, PUBLISHED, Cell, Row, Table
 
 HEAD = "architecture"
+#: columns of a table; more measures than that become its rows
+WIDEST = 20
 
 
 def terminal(summary: Summary) -> RenderableType:
@@ -125,17 +127,23 @@ def comparison(
     """
     if not summary.columns:
         return [Table("No job has finished yet", [HEAD], _rows(summary, lambda _: [])[1:])]
-    shown = {m: [c for c in columns if show(c)] for m, columns in summary.columns.items()}
-    return [
-        *(measures(summary, modality, columns, brief) for modality, columns in shown.items()),
-        influence(summary, brief),
-    ]
+    tables = []
+    for modality, columns in summary.columns.items():
+        shown = [c for c in columns if show(c)]
+        main = [c for c in shown if c.in_table or len(shown) <= WIDEST]
+        tables.append(measures(summary, modality, main, brief))
+        if len(main) < len(shown):
+            tables.append(measures(summary, modality, [c for c in shown if c not in main], brief))
+    return [*tables, influence(summary, brief)]
 
 
 def measures(
     summary: Summary, modality: str, columns: Sequence[MeasureColumn], brief: bool = False
 ) -> Table:
-    """Some measures of one modality; the best value of each is marked."""
+    """Some measures of one modality; the best value of each is marked.
+
+    A row each where they are more than :data:`WIDEST`, else a column each.
+    """
     best = {column.key: _best(summary.architectures, column) for column in columns}
 
     def cell(row: pd.Series, column: MeasureColumn) -> str | Cell:
@@ -153,8 +161,14 @@ def measures(
             text += f"\n[{value.low:.{digits}f}, {value.high:.{digits}f}]"
         return Cell(text, style)
 
+    heads = ["\n".join(c.header) for c in columns]
     rows = _rows(summary, lambda row: [cell(row, column) for column in columns], brief)
-    return Table(modality, [HEAD, *("\n".join(c.header) for c in columns)], rows)
+    if len(columns) <= WIDEST:
+        return Table(modality, [HEAD, *heads], rows)
+    cells = zip(*(row.cells for row in rows if row.kind != GROUP), strict=True)
+    first = [c.text if isinstance(c, Cell) else c for c in next(cells)]
+    turned = [Row([head, *own]) for head, own in zip(heads, cells, strict=True)]
+    return Table(modality, ["measure", *first], turned)
 
 
 def influence(summary: Summary, brief: bool = False) -> Table:
