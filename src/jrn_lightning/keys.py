@@ -22,7 +22,7 @@ SPLITS: Final = (TRAIN, VAL, TEST, PREDICT)
 ID: Final = "id"  # (N,) str, unique within the file
 SCENE: Final = "scene"  # (N,) str, the cluster of the bootstrap and of every split
 PREDICTION: Final = "prediction"  # per modality (N, C, h, w)
-TARGET: Final = "target"  # per modality (N, H, W)
+TARGET: Final = "target"  # per modality (N, H, W) or (N, C, H, W)
 ALTERNATIVE: Final = "alternative"  # per modality and name (N, H, W), optional: other ground truth
 IMAGE: Final = "image"  # (N, H, W, 3) uint8, optional
 
@@ -49,7 +49,7 @@ class Batch(TypedDict):
     id: list[str]
     index: Tensor  # (B,) int64, position in the split
     input: dict[str, Tensor]  # modality -> (B, C, H, W) float32
-    target: dict[str, Tensor]  # modality -> (B, H', W'), depth float32 metres, labels int64
+    target: dict[str, Tensor]  # modality -> (B, H', W') or (B, C, H', W')
     valid: Tensor  # (B, H', W') bool, every modality has ground truth here
     untouched: NotRequired[dict[str, Tensor]]  # when evaluated: predictions (B, C, H', W')
     alternative: NotRequired[dict[tuple[str, str], Tensor]]  # modality, name -> as in target

@@ -314,7 +314,11 @@ def test_at_the_truth_s_own_size_the_truth_is_never_wrong(batch: Batch) -> None:
 
 
 def test_a_modality_whose_truth_is_no_prediction_is_named(batch: Batch) -> None:
-    albedo = Reflectance("albedo")
+    class Uncertain(Reflectance):
+        def ideal(self, target: Tensor) -> None:
+            return None
+
+    albedo = Uncertain("albedo")
     with pytest.raises(ConfigError, match=r"evaluation\.ladder.*'albedo'.*Modality\.ideal"):
         ideal_input(albedo, torch.rand(B, 2, *FRAME), torch.rand(B, *TRUTH))
     # Told before anything is trained, and only where there is a ladder.

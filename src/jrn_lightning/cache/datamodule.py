@@ -330,16 +330,15 @@ class CacheDataModule(pl.LightningDataModule):
         return frames.prepare(batch)
 
     def target_means(self) -> dict[str, Tensor]:
-        """Mean of the valid training ground truth of each modality: scalars."""
+        """Mean of the valid training ground truth of each modality: scalars, or ``(C,)``."""
         frames = self._training_frames()
         means = {}
         for name, modality in self.modalities.items():
-            total = count = 0.0
+            total, count = torch.zeros((), dtype=torch.float64), 0
             for i in range(len(frames)):
-                target = frames.target(name, i)
-                known = target[modality.target_valid(target)].double()
-                total, count = total + float(known.sum()), count + known.numel()
-            means[name] = torch.tensor(total / max(count, 1.0))
+                known = modality.known(frames.target(name, i)).double()
+                total, count = total + known.sum(0).cpu(), count + len(known)
+            means[name] = (total / max(count, 1)).float()
         return means
 
     @cached_property

@@ -89,8 +89,9 @@ class CachedFrames(Dataset[Batch]):
         samples = sum(int(np.prod(self.split.spec(m).shape)) * 4 for m in self.modalities)
         if self.target_size is not None:
             truths = [*self.modalities, *(m for m, _ in self._alternatives)]
-            pixels = int(np.prod(self.target_size))
-            samples += sum(pixels * self.modalities[m].target_dtype.itemsize for m in truths)
+            for modality in (self.modalities[m] for m in truths):
+                numbers = int(np.prod(modality.target_shape(self.target_size)))
+                samples += numbers * modality.target_dtype.itemsize
         return len(self) * samples
 
     def load(self) -> None:
@@ -158,7 +159,7 @@ class CachedFrames(Dataset[Batch]):
         return self._input(modality, native.to(positions.device))
 
     def target(self, modality: str, position: int) -> Tensor:
-        """One modality's ground truth of one frame: ``(1, H', W')``."""
+        """One modality's ground truth of one frame: ``(1, H', W')`` or ``(1, C, H', W')``."""
         if self.resident:
             target = self._maps[TARGET][modality][position : position + 1]
         else:
@@ -178,7 +179,8 @@ class CachedFrames(Dataset[Batch]):
         self, modality: str, native: Tensor, size: tuple[int, int], channels_last: bool = False
     ) -> Tensor:
         grid = self.split.grid(modality)
-        return resample(native, grid, self.split.target_size(), size, channels_last)
+        maps = resample(native, grid, self.split.target_size(), size, channels_last)
+        return self.modalities[modality].mixed(maps)
 
     def _typed(self, modality: str, target: Tensor) -> Tensor:
         return target.to(self.modalities[modality].batch_dtype)
@@ -223,8 +225,9 @@ class CachedFrames(Dataset[Batch]):
         height, width = self.split.target_size()
         full = (height, width) == self.target_size
         y, x = nearest_rows(self.target_size[0], height), nearest_rows(self.target_size[1], width)
-        dtype = self.modalities[modality].target_dtype
-        maps = np.empty((len(positions), *self.target_size), dtype)
+        kind = self.modalities[modality]
+        shape = kind.target_shape(self.target_size)
+        maps = np.empty((len(positions), *shape), kind.target_dtype)
         for k, i in enumerate(positions):
             row = int(self.rows[i])
             target = (
@@ -232,7 +235,7 @@ class CachedFrames(Dataset[Batch]):
                 if alternative is None
                 else self.split.alternative(modality, alternative, row)
             )
-            maps[k] = target if full else target[y[:, None], x]
+            maps[k] = target if full else target[..., y[:, None], x]
         return torch.from_numpy(maps)
 
 

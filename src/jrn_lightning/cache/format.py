@@ -107,7 +107,7 @@ class SplitContent:
         for key, m, name in truths:
             kind = modalities[m]
             what = f"{m} ground truth{name}"
-            found[key] = Field(what, frame, kind.target_dtype, kind.check_target)
+            found[key] = Field(what, kind.target_shape(frame), kind.target_dtype, kind.check_target)
         if self.has_images:
             found[keys.IMAGE] = Field("image", (*frame, 3), np.dtype(np.uint8), lambda _: None)
         return found

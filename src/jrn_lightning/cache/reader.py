@@ -10,11 +10,12 @@ Layout, version 1 (N frames of H × W pixels, predictions of C channels on h × 
     /<split>/prediction/<modality>   (N, C, h, w) float16 or float32
                                      attrs: grid (offset_y, step_y, offset_x, step_x), alignment,
                                      source, source_hash, sampling
-    /<split>/target/<modality>       (N, H, W) the modality's dtype; not in ``predict``
+    /<split>/target/<modality>       (N, H, W) or (N, C, H, W) in the modality's dtype; not in
+                                     ``predict``
                                      attrs: truths (JSON), optional: its name, then the names of
                                      its alternatives
     /<split>/alternative/<modality>/<name>
-                                     (N, H, W) likewise: other ground truth of the same pixels, for
+                                     likewise: other ground truth of the same pixels, for
                                      each name after the first
     /<split>/image                   (N, H, W, 3) uint8, optional
 
@@ -97,7 +98,7 @@ class CacheSplit(SplitContent):
         return self.read(f"{keys.PREDICTION}/{modality}", i)
 
     def target(self, modality: str, i: int) -> NDArray[Any]:
-        """Ground truth of frame ``i``: ``(H, W)`` in the modality's dtype."""
+        """Ground truth of frame ``i`` in the modality's shape and dtype."""
         self.spec(modality)
         if not self.has_targets:
             self._lacks("ground truth. Choose a split with ground truth.")

@@ -175,8 +175,8 @@ class CacheWriter:
     ) -> None:
         """Validate and store frame ``i`` of an announced split, in any order.
 
-        Predictions ``(C, h, w)`` and targets ``(H, W)`` come by modality, alternatives ``(H, W)``
-        by modality and name, the image as ``(H, W, 3)``; None stands for what the split has not.
+        Predictions ``(C, h, w)`` and targets come by modality, alternatives by modality and name,
+        the image as ``(H, W, 3)``; None stands for what the split has not.
 
         Raises:
             CacheError: a shape, type or value that the format does not allow, by frame; the disk

@@ -113,7 +113,8 @@ class Evaluator:
         """Refuse what would fail in the test, after hours of training."""
         for name in self._muted if self.noise is not None else ():
             modality = self.modalities[name]
-            missing = torch.full((1, 1, 1), modality.invalid, dtype=modality.batch_dtype)
+            shape = (1, *modality.target_shape((1, 1)))
+            missing = torch.full(shape, modality.invalid, dtype=modality.batch_dtype)
             _require_ideal(modality, modality.ideal(missing))
 
     @property
@@ -366,11 +367,12 @@ def ideal_input(modality: Modality, prediction: Tensor, target: Tensor) -> Tenso
         ConfigError: the truth of this modality does not say all that a prediction holds.
     """
     ideal = _require_ideal(modality, modality.ideal(target))
-    known = modality.target_valid(target)[:, None].float()
+    known = modality.target_valid(target)[:, None]
     size = prediction.shape[-2:]
-    share = F.interpolate(known, size=size, mode="area")
-    total = F.interpolate(ideal.to(known) * known, size=size, mode="area")
-    return torch.where(share > 0, total / share.clamp_min(1e-12), prediction)
+    share = F.interpolate(known.float(), size=size, mode="area")
+    total = F.interpolate(torch.where(known, ideal.float(), 0.0), size=size, mode="area")
+    mean = modality.mixed(total / share.clamp_min(1e-12))
+    return torch.where(share > 0, mean, prediction)
 
 
 def _require_ideal(modality: Modality, ideal: Tensor | None) -> Tensor:

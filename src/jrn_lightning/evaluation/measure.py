@@ -133,10 +133,11 @@ def measure_influence(
             sizes: refined maps or raw scores, brought to the size of the truth by bilinear
             interpolation. A module is put into evaluation mode meanwhile.
         batches: each with ``input`` (modality -> ``(B, C, H, W)`` float) and ``target`` (modality
-            -> ``(B, H', W')``, depth in metres with 0 where missing, labels with 255 where
-            void); and where there are any: ``id`` (B names), ``index`` (``(B,)`` position in the
-            split, by counting without it), and ``untouched`` (the inputs at the size of the
-            truth, resized without it). ``CacheDataModule.test_dataloader()`` gives such batches.
+            -> ``(B, H', W')`` or ``(B, C, H', W')`` as the modality has it: depth in metres with 0
+            where missing, labels with 255 where void); and where there are any: ``id`` (B names),
+            ``index`` (``(B,)`` position in the split, by counting without it), and ``untouched``
+            (the inputs at the size of the truth, resized without it).
+            ``CacheDataModule.test_dataloader()`` gives such batches.
         modalities: name -> modality, all of them inputs, outputs and targets.
         scenes: the scene of each image, by ``index``: the clusters of the bootstrap. Without them
             every image counts as a scene of its own, and intervals of frames from one video come
@@ -283,13 +284,16 @@ def _whole(
         m: given["target"][m].to(device, modality.batch_dtype) for m, modality in modalities.items()
     }
     for m, modality in modalities.items():
-        shape = tuple(inputs[m].shape)
-        if len(shape) != 4 or shape[1] != modality.channels or targets[m].ndim != 3:
+        shape, of_truth = tuple(inputs[m].shape), tuple(targets[m].shape)
+        wanted = (of_truth[0], *modality.target_shape((of_truth[-2], of_truth[-1])))
+        if len(shape) != 4 or shape[1] != modality.channels or of_truth != wanted:
+            axes = f"{modality.target_channels}, " if modality.target_channels else ""
             raise ConfigError(
-                f"a batch has {m} as input {shape} and target {tuple(targets[m].shape)}: give "
-                f"(B, {modality.channels}, H, W) and (B, H, W)."
+                f"a batch has {m} as input {shape} and target {of_truth}: give "
+                f"(B, {modality.channels}, H, W) and (B, {axes}H, W)."
             )
-    count, *size = next(iter(targets.values())).shape
+    first = next(iter(targets.values()))
+    count, size = len(first), first.shape[-2:]
     index = torch.as_tensor(given.get("index", range(seen, seen + count)), device=device)
     untouched = given.get("untouched")
     if untouched is None:

@@ -205,7 +205,7 @@ def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
     for k, i in enumerate(chosen):
         targets = data.read(order[i], image=False).targets
         assert targets is not None  # a frame of a split with ground truth
-        target = torch.from_numpy(targets[modality.name][pixels])[None]
+        target = torch.from_numpy(targets[modality.name][..., *pixels])[None]
         maps = np.stack([given.source.read(order[(i + s) % len(order)]) for s in shifts])
         outputs = resample(torch.from_numpy(maps), grid, data.size, (height, width))[:, None]
         statistics = modality.statistics(outputs, target.to(modality.batch_dtype), regions)

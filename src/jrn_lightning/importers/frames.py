@@ -18,7 +18,7 @@ class Frame(NamedTuple):
 
     Attributes:
         image: ``(H, W, 3)``; None where it was not asked for.
-        targets: modality -> ground truth ``(H, W)`` in the modality's dtype, its invalid value
+        targets: modality -> ground truth in the modality's shape and dtype, its invalid value
             where there is none; None where it was not asked for.
         alternatives: modality and name -> other ground truth, likewise; None where there is none.
     """

@@ -73,7 +73,7 @@ class Modality(ABC):
 
     kind: ClassVar[str]
     #: unit of the maps, for labels
-    unit: ClassVar[str] = ""
+    unit: str = ""
     #: measure that the influence uses unless told otherwise
     primary: ClassVar[str]
     #: what :meth:`clipped` does to a prediction
@@ -117,13 +117,34 @@ class Modality(ABC):
         """Channels C of a prediction."""
 
     @property
+    def target_channels(self) -> int:
+        """Channels C of a ground truth ``(C, H, W)``; 0 for one of ``(H, W)``."""
+        return 0
+
+    def target_shape(self, size: tuple[int, int]) -> tuple[int, ...]:
+        """Shape of one ground truth of ``size`` (H, W)."""
+        return (self.target_channels, *size) if self.target_channels else size
+
+    def as_map(self, target: Tensor) -> Tensor:
+        """Ground truth as a view ``(B, C, H, W)``, with one channel where it has none."""
+        return target if self.target_channels else target[:, None]
+
+    def known(self, target: Tensor) -> Tensor:
+        """The values of the pixels that have ground truth: ``(n,)``, or ``(n, C)``."""
+        values = target.movedim(-3, -1) if self.target_channels else target
+        return values[self.target_valid(target)]
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """JSON-able constructor arguments beside the name."""
         return {}
 
     @abstractmethod
     def target_valid(self, target: Tensor) -> Tensor:
-        """Where ``target`` ``(B, H, W)`` holds ground truth: bool of the same shape."""
+        """Where ``target`` ``(..., H, W)`` holds ground truth: bool ``(..., H, W)``.
+
+        A ground truth has its channels before ``H``, if it has any.
+        """
 
     @abstractmethod
     def check_prediction(self, prediction: NDArray[Any]) -> str | None:
@@ -135,7 +156,18 @@ class Modality(ABC):
 
     @abstractmethod
     def check_target(self, target: NDArray[Any]) -> str | None:
-        """What is wrong with one ground truth ``(H, W)``, with the value found, or None."""
+        """What is wrong with one ground truth, with the value found, or None."""
+
+    def mirrored(self, maps: Tensor) -> Tensor:
+        """Predictions or ground truth ``(B, ..., H, W)`` of the scene in a mirror.
+
+        The pixels have changed places already; what a mirror does to their values is done here.
+        """
+        return maps
+
+    def mixed(self, predictions: Tensor) -> Tensor:
+        """What a mean or an interpolation ``(B, C, H, W)`` of predictions means as one."""
+        return predictions
 
     # -- training ------------------------------------------------------------------------------
 
@@ -145,7 +177,7 @@ class Modality(ABC):
 
         Args:
             output: ``(B, C, H, W)``, as the network's head gives it.
-            target: ``(B, H, W)``.
+            target: ``(B, ..., H, W)``, see :attr:`target_channels`.
             valid: ``(B, H, W)`` bool, at least one true.
         """
 
@@ -165,14 +197,14 @@ class Modality(ABC):
         """Bias ``(C,)`` at the start of a head that gets no skip; zero unless told otherwise.
 
         Args:
-            mean_target: scalar, mean of the valid training ground truth.
+            mean_target: mean of the valid training ground truth: a scalar, or ``(C,)``.
         """
         return torch.zeros(self.channels)
 
     # -- predicting it from an image -------------------------------------------------------------
 
     def single_task_statistics(self, target: Tensor) -> Tensor:
-        """What the bias needs to know of the training truth: sums over one ``(H, W)``.
+        """What the bias needs to know of the training truth: sums over one frame.
 
         Float64, of any shape; those of all training frames are added up. The first entry or their
         sum is 0 only where no pixel has ground truth.
@@ -192,7 +224,7 @@ class Modality(ABC):
 
         Args:
             output: ``(B, C, H, W)``.
-            target: ``(B, H, W)``.
+            target: ``(B, ..., H, W)``.
         """
         return self.loss(output, target, self.target_valid(target))
 
@@ -201,7 +233,7 @@ class Modality(ABC):
         return self.refined(output)
 
     def zoomed(self, target: Tensor, factor: Tensor) -> Tensor:
-        """Ground truth ``(B, H, W)`` of an image shown ``factor`` ``(B, 1, 1)`` times as large."""
+        """Ground truth of images shown ``factor`` ``(B, 1, ...)`` times as large."""
         return target
 
     # -- evaluation ----------------------------------------------------------------------------
@@ -220,7 +252,7 @@ class Modality(ABC):
 
         Args:
             outputs: ``(S, B, C, H, W)`` float32: refined maps or raw outputs of S setups.
-            target: ``(B, H, W)``; each modality counts its own valid pixels.
+            target: ``(B, ..., H, W)``; each modality counts its own valid pixels.
             regions: the sets of pixels.
 
         Returns:
@@ -273,7 +305,7 @@ class Modality(ABC):
         return {}
 
     def stratify(self, target: Tensor) -> Mapping[tuple[str, ...], Tensor]:
-        """Which stratum each pixel is of, by the truth ``(B, H, W)``.
+        """Which stratum each pixel is of, by the truth ``(B, ..., H, W)``.
 
         Returns:
             For each partition, the names of strata that share no pixel, in the order of
@@ -288,7 +320,7 @@ class Modality(ABC):
         return ()
 
     def under(self, convention: str, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs ``(S, B, C, H, W)`` and truth ``(B, H, W)`` as a convention has them."""
+        """Outputs ``(S, B, C, H, W)`` and truth ``(B, ..., H, W)`` as a convention has them."""
         return outputs, target
 
     def ideal(self, target: Tensor) -> Tensor | None:
@@ -296,9 +328,14 @@ class Modality(ABC):
 
         None where the truth does not say all that a prediction holds.
         """
-        return target[:, None].float() if self.channels == 1 else None
+        same = self.channels == (self.target_channels or 1)
+        return self.as_map(target).float() if same else None
 
     # -- drawing -------------------------------------------------------------------------------
+
+    def key(self, errors: bool = True) -> Key:
+        """What the colours of its pictures mean, those of error maps too where ``errors``."""
+        return Key(self.name)
 
     @abstractmethod
     def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
@@ -306,12 +343,8 @@ class Modality(ABC):
 
     @abstractmethod
     def draw_target(self, target: NDArray[Any]) -> NDArray[np.uint8]:
-        """A ground truth ``(H, W)`` as a picture ``(H, W, 3)``; missing pixels are grey."""
+        """A ground truth as a picture ``(H, W, 3)``; missing pixels are grey."""
 
     @abstractmethod
     def draw_error(self, prediction: NDArray[Any], target: NDArray[Any]) -> NDArray[np.uint8]:
         """The error of ``prediction`` ``(C, H, W)`` as a picture; missing pixels are grey."""
-    def key(self, errors: bool = True) -> Key:
-        """What the colours of its pictures mean, those of error maps too where ``errors``."""
-        return Key(self.name)
-

@@ -80,7 +80,7 @@ class Depth(Modality):
     """
 
     kind: ClassVar[str] = "depth"
-    unit: ClassVar[str] = "m"
+    unit: str = "m"
     primary: ClassVar[str] = "sq_rel"
     invalid: ClassVar[float] = MISSING
     target_dtype: ClassVar[np.dtype[Any]] = np.dtype(np.float32)

@@ -93,7 +93,7 @@ class Semantic(Modality):
     """
 
     kind: ClassVar[str] = "semantic"
-    unit: ClassVar[str] = "probability"
+    unit: str = "probability"
     primary: ClassVar[str] = "mean_iou"
     correction: ClassVar[str] = "renormalised"
     invalid: ClassVar[float] = VOID

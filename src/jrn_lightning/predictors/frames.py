@@ -57,7 +57,7 @@ class PreparedFrames:
         return chosen.permute(0, 3, 1, 2).float().div_(255)
 
     def batch_truths(self, modality: str, rows: Sequence[int]) -> Tensor:
-        """``(B, H, W)`` in the modality's dtype."""
+        """Ground truth of B frames in the modality's dtype."""
         return torch.from_numpy(self.truths[modality][list(rows)])
 
 
@@ -89,7 +89,7 @@ def prepare(
     images = np.lib.format.open_memmap(folder / _IMAGES, "w+", np.uint8, (len(ids), *size, 3))
     truths, usable = {}, {}
     for m, kind in data.modalities.items():
-        shape = (len(ids), *size)
+        shape = (len(ids), *kind.target_shape(size))
         truths[m] = np.lib.format.open_memmap(
             folder / f"truth-{m}.npy", "w+", kind.target_dtype, shape
         )
@@ -103,7 +103,7 @@ def prepare(
         images[row] = small_image(frame.image, size)
         known_any = split == keys.PREDICT
         for m, target in (frame.targets or {}).items():
-            small = target[y[:, None], x]
+            small = target[..., y[:, None], x]
             known = bool(data.modalities[m].target_valid(torch.from_numpy(small)).any())
             known_any |= known
             if known and split == keys.TRAIN:

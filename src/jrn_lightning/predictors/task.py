@@ -28,7 +28,7 @@ class SingleTask(pl.LightningModule):
         self._epoch: list[Tensor] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Loss of a random view of ``(B, 3, H, W)`` images and their truth ``(B, H, W)``."""
+        """Loss of a random view of ``(B, 3, H, W)`` images and their truth."""
         image, target = random_views(
             *batch, self.modality, self.settings.grid, self.settings.zoom, self.settings.colour
         )
@@ -79,8 +79,8 @@ def random_views(
 
     Args:
         image: ``(B, 3, H, W)`` in [0, 1].
-        target: ``(B, H, W)``, returned as ``(B, h, w)``.
-        modality: knows what a zoom does to its values.
+        target: ``(B, ..., H, W)``, returned as ``(B, ..., h, w)``.
+        modality: knows what a mirror and a zoom do to its values.
         grid: (h, w) of the network's output.
         zoom: largest factor.
         colour: strength of the changes of colour.
@@ -97,9 +97,16 @@ def random_views(
     coarse = F.affine_grid(theta, [b, 1, *grid], align_corners=False)
     # Labels fit into float32 exactly, and "nearest" never mixes two.
     taken = F.grid_sample(
-        target[:, None].float(), coarse, "nearest", padding_mode="border", align_corners=False
-    )[:, 0]
-    target = modality.zoomed(taken.to(target.dtype), factor[:, None, None])
+        modality.as_map(target).float(),
+        coarse,
+        "nearest",
+        padding_mode="border",
+        align_corners=False,
+    )
+    shape = (b, *(1,) * (target.ndim - 1))
+    target = taken.view(*target.shape[:-2], *grid).to(target.dtype)
+    target = torch.where(mirror.view(shape) < 0, modality.mirrored(target), target)
+    target = modality.zoomed(target, factor.view(shape))
     if colour:
         gain = 1 + colour * (torch.rand(b, 3, 1, 1, device=device) - 0.5)
         gain = gain * torch.exp(colour * torch.randn(b, 1, 1, 1, device=device))
@@ -120,6 +127,6 @@ def predict_images(
     images = images.contiguous(memory_format=torch.channels_last)
     prediction = modality.single_task_prediction(network(images))
     if mirror:
-        other = modality.single_task_prediction(network(images.flip(3))).flip(3)
-        prediction = (prediction + other) / 2
+        other = modality.single_task_prediction(network(images.flip(3)))
+        prediction = modality.mixed((prediction + modality.mirrored(other.flip(3))) / 2)
     return prediction

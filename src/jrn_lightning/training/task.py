@@ -244,11 +244,12 @@ class JointRefinement(pl.LightningModule):
 
 
 def _nearest(maps: Tensor, size: torch.Size) -> Tensor:
-    """``(B, H, W)`` at another size, by the nearest pixel; as they are where they have it."""
+    """``(B, ..., H, W)`` at another size, by the nearest pixel; as they are where they have it."""
     if maps.shape[-2:] == size:
         return maps
-    resized = F.interpolate(maps[:, None].float(), size=size, mode="nearest-exact")
-    return resized[:, 0].to(maps.dtype)
+    joined = maps.reshape(len(maps), -1, *maps.shape[-2:]).float()
+    resized = F.interpolate(joined, size=size, mode="nearest-exact")
+    return resized.view(*maps.shape[:-2], *size).to(maps.dtype)
 
 
 __all__ = ["SCHEDULES", "JointRefinement"]
