@@ -41,9 +41,9 @@ def cache(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (2, *GRID), np.dtype(np.float32), Grid.area(GRID, (48, 64)), Provenance("made-up")
     )
     with PredictionCache(small_cache) as source:
-        albedo = Modality.create("reflectance", "albedo", {"brightest": 2.0})
+        kind = Modality.create("reflectance", "albedo", {"brightest": 2.0})
         with CacheWriter(
-            out, modalities={**source.modalities, "albedo": albedo}, frame=source.frame
+            out, modalities={**source.modalities, "albedo": kind}, frame=source.frame
         ) as writer:
             for name in source.splits:
                 split = source.split(name)
@@ -62,8 +62,9 @@ def cache(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                     if split.has_targets:
                         targets = {m: split.target(m, i) for m in source.modalities}
                         # Bound to the labels, so that there is something to learn from them.
-                        targets["albedo"] = np.minimum(targets["semantic"] / 4.0, 2.0)
-                        targets["albedo"][:, :3] = -1
+                        albedo = np.minimum(targets["semantic"] / 4.0, 2.0)
+                        targets["albedo"] = np.stack([albedo, albedo / 2])
+                        targets["albedo"][1, :, :3] = np.nan
                     writer.write(name, i, predictions=predictions, targets=targets)
     return out
 
@@ -80,7 +81,8 @@ def test_the_cache_knows_it(cache: Path) -> None:
         assert tuple(opened.modalities) == NAMES
         assert opened.modalities["albedo"].attributes == {"brightest": 2.0}
         assert check(opened) == []
-        assert set(evaluate_inputs(opened, "test")["albedo"]) == {"error", "psnr"}
+        assert opened.split("test").target("albedo", 0).shape == (2, *opened.frame)
+        assert set(evaluate_inputs(opened, "test")["albedo"]) == {"mae", "rmse", "psnr"}
 
 
 def test_every_setup_is_tested(finished: tuple[Path, dict[str, Any]]) -> None:
@@ -119,8 +121,8 @@ def test_all_six_directions_of_influence(finished: tuple[Path, dict[str, Any]]) 
             continue
         expected = performance("joint") - performance(f"muted_{row['source']}")
         assert row["value"] == pytest.approx(expected, rel=1e-9, abs=1e-12)
-    assert {r["measure"] for r in rows if r["target"] == "albedo"} == {"error", "psnr"}
-    assert results["modalities"]["albedo"]["primary"] == "psnr"
+    assert {r["measure"] for r in rows if r["target"] == "albedo"} == {"mae", "rmse", "psnr"}
+    assert results["modalities"]["albedo"]["primary"] == "mae"
 
 
 def test_its_checkpoint_refines_frames_without_truth(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from jrn_lightning.modalities import Depth, Semantic
+from jrn_lightning.modalities import Depth, Normals, Semantic
 from jrn_lightning.predictors.networks import ImageNetwork
 from jrn_lightning.predictors.task import one_cycle, predict_images, random_views
 
@@ -67,6 +67,17 @@ def test_nothing_changes_without_zoom_and_colour_but_the_mirror() -> None:
         assert torch.equal(t, u if same else u.flip(1))
 
 
+def test_a_mirror_turns_normals_round() -> None:
+    image = torch.rand(8, 3, 48, 64)
+    normal = torch.nn.functional.normalize(torch.randn(8, 3, 48, 64), dim=1)
+    seen, target = random_views(image, normal, Normals("n"), (48, 64), zoom=1.0, colour=0)
+    turned = normal.flip(3) * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
+    mirrored = [not torch.allclose(x, y, atol=1e-5) for x, y in zip(seen, image, strict=True)]
+    assert len(set(mirrored)) == 2
+    for found, own, other, was in zip(target, normal, turned, mirrored, strict=True):
+        assert torch.equal(found, other if was else own)
+
+
 def test_colours_change_and_stay_colours() -> None:
     image = torch.rand(8, 3, 48, 64)
     label = torch.zeros(8, 48, 64, dtype=torch.long)
@@ -96,3 +107,9 @@ def test_mirrored_averaging_commutes_with_mirroring() -> None:
     )
     assert not torch.allclose(both, predict_images(net, kind, image, mirror=False), atol=1e-3)
     torch.testing.assert_close(both.sum(1), torch.ones(1, 12, 16))
+    net, normals = ImageNetwork("small", 3, 8, 4).eval(), Normals("n")
+    torch.nn.init.normal_(net.head.weight, std=1.0)
+    both = predict_images(net, normals, image, mirror=True)
+    other = predict_images(net, normals, image.flip(3), mirror=True)
+    torch.testing.assert_close(normals.mirrored(both.flip(3)), other, atol=1e-5, rtol=1e-4)
+    assert normals.check_prediction(both[0].numpy()) is None

@@ -143,8 +143,8 @@ def test_colours_are_explained_by_the_modality_itself() -> None:
     assert semantic.classes[1][0] == "#" + bytes(drawn[1]).hex()
     assert [ramp.ends for ramp in MODALITIES["depth"].key().ramps] == [(0, 10), (-50, 50)]
     assert len(MODALITIES["depth"].key(errors=False).ramps) == 1
-    assert not Reflectance("albedo").key().classes
-    assert not Reflectance("albedo").key().ramps
+    assert not Reflectance("albedo").key(errors=False).classes
+    assert not Reflectance("albedo").key(errors=False).ramps
     figure = panel([frame()], MODALITIES)
     (legend,) = [artist for artist in figure.artists if hasattr(artist, "get_texts")]
     assert [text.get_text() for text in legend.get_texts()] == [*CLASSES, "no ground truth"]

@@ -1,4 +1,4 @@
-"""All that differs between depth and semantics, one file each.
+"""All that differs between kinds of maps, one file each.
 
 Every module of this folder is imported here, so that a new file is a new modality.
 """
@@ -11,7 +11,9 @@ from collections.abc import Iterable
 
 from jrn_lightning.errors import ConfigError
 from jrn_lightning.modalities.base import Array, Measure, Modality
+from jrn_lightning.modalities.continuous import Continuous
 from jrn_lightning.modalities.depth import Depth
+from jrn_lightning.modalities.normals import Normals
 from jrn_lightning.modalities.regions import Regions
 from jrn_lightning.modalities.semantic import Semantic
 
@@ -42,9 +44,11 @@ def import_plugins(modules: Iterable[str]) -> None:
 __all__ = [
     "PLUGINS",
     "Array",
+    "Continuous",
     "Depth",
     "Measure",
     "Modality",
+    "Normals",
     "Regions",
     "Semantic",
     "import_plugins",
