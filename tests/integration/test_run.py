@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import pandas as pd
@@ -153,6 +154,7 @@ def test_the_embedded_rooms_need_nothing_but_the_command(tmp_path: Path) -> None
     small += ["data.rooms.views=2", "data.rooms.height=48", "data.rooms.width=64"]
     networks = {"image": "[48,64]", "stride": 4, "width": 8, "epochs": 1, "folds": 2}
     small += [f"data.single_task.{key}={value}" for key, value in networks.items()]
+    small += ["data.modalities=[depth,semantic,normals]"]
     command = [
         *(sys.executable, str(ROOT / "run.py"), "-m", "arch=cat1,cat5", "recipe.epochs=1"),
         *("evaluation.resamples=200", "trainer=cpu", "logger=none", *small),
@@ -178,6 +180,9 @@ def test_the_embedded_rooms_need_nothing_but_the_command(tmp_path: Path) -> None
     results = _results(folder / "cat5" / "seed0")
     assert results["status"] == "finished"
     assert results["protocols"] == ["full"]
+    assert {(r["source"], r["target"]) for r in results["influence"]} == set(
+        permutations(("depth", "semantic", "normals"), 2)
+    )
     assert Path(str(results["single_task"])).is_dir()
     # Found again: nothing is rendered, trained or tested a second time.
     again = sweep()

@@ -8,7 +8,7 @@ from jrn_lightning.rooms.item import Item
 from jrn_lightning.rooms.layout import Light, Room
 from jrn_lightning.rooms.materials import Material
 from jrn_lightning.rooms.scene import Scene
-from jrn_lightning.rooms.shading import Surfaces, radiance
+from jrn_lightning.rooms.shading import Surfaces, radiance, reflectance
 from jrn_lightning.rooms.view import label_of
 
 GREY = Material("plain", ((0.5, 0.5, 0.5),) * 3, 1.0)
@@ -28,7 +28,9 @@ def looking_down(light: Light, *, plate: bool = False) -> np.ndarray:
     camera = Camera(np.array([0, 0, 2.0]), axes, np.radians(58))
     rays = camera.rays(*SIZE)
     seen = Surfaces(scene, camera, scene.first(camera.at, rays), rays)
-    picture = radiance(scene, room, camera, seen, SIZE, np.random.default_rng(0))
+    colour = reflectance(scene, camera, seen, SIZE)
+    assert (np.abs(colour / 0.5 - 1) <= 0.12 + 1e-6).all()  # grey, worn unevenly
+    picture = radiance(scene, room, camera, seen, colour, SIZE, np.random.default_rng(0))
     assert picture.shape == (*SIZE, 3)
     return np.asarray(picture[..., 0] / picture[..., 0].max())
 

@@ -20,6 +20,19 @@ def test_every_field_changes_the_hash() -> None:
     assert RoomsSpec().hash == spec.hash
 
 
+def test_the_usual_modalities_are_those_of_rooms_rendered_before() -> None:
+    spec = RoomsSpec()
+    assert spec.hash == "9a4278be083f9e5cb1a520c23f123d77b694dc167eba9b886ef126448cf3639b"
+    assert RoomsSpec(modalities=("semantic", "depth")) == spec
+    more = RoomsSpec(modalities=("normals", "semantic", "depth"))
+    assert more.modalities == ("depth", "semantic", "normals")
+    assert more.hash != spec.hash
+    with pytest.raises(
+        ConfigError, match=r"no modality touch\. Choose from: depth, semantic, norm"
+    ):
+        RoomsSpec(modalities=("depth", "touch"))
+
+
 def test_the_default_has_enough_frames() -> None:
     spec = RoomsSpec()
     assert spec.train_rooms * spec.views >= 200

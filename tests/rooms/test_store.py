@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -17,6 +18,7 @@ from jrn_lightning.rooms.view import draw_room
 
 IDS = [frame_id(n) for n in range(1, 7)]
 SPEC = RoomsSpec(seed=5, train_rooms=2, test_rooms=1, views=2, height=48, width=64)
+FULL = replace(SPEC, modalities=("depth", "semantic", "normals", "reflectance"))
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,43 @@ def test_frames_hold_what_the_generator_drew(rendered: Path) -> None:
             np.testing.assert_array_equal(frame.targets["semantic"], view.label)
             np.testing.assert_allclose(frame.targets["depth"], view.depth, atol=0.00051)
             np.testing.assert_array_equal(frame.targets["depth"] == 0, view.depth == 0)
+
+
+def test_more_modalities_leave_the_usual_ones_as_they_are(rendered: Path, tmp_path: Path) -> None:
+    render(FULL, tmp_path / "full", workers=1)
+    more = contents(tmp_path / "full")
+    assert {k: v for k, v in more.items() if k in contents(rendered)} == contents(rendered)
+    data = Rooms(FULL, tmp_path / "full")
+    assert tuple(data.modalities) == FULL.modalities
+    (view, *_) = draw_room(SPEC.seed, 0, SPEC.views, SPEC.size)
+    planes = []
+    for frame in IDS:
+        targets = data.read(frame, image=False).targets
+        assert targets is not None
+        for name, modality in data.modalities.items():
+            assert modality.check_target(targets[name]) is None
+            assert targets[name].dtype == modality.target_dtype
+            assert targets[name].shape == modality.target_shape(SPEC.size)
+        if frame == IDS[0]:
+            np.testing.assert_allclose(targets["normals"], view.normals, atol=5e-4)
+            np.testing.assert_allclose(targets["reflectance"], view.reflectance, atol=5e-4)
+        assert targets["reflectance"].std() > 0.05
+        # The points of a floor lie on a plane, whose normal is theirs: right, down, forward.
+        z = targets["depth"]
+        floor = (targets["semantic"] == 0) & (z > 0) & (targets["normals"][1] < -0.9)
+        if floor.sum() < 100:
+            continue
+        row, column = np.nonzero(floor)
+        focal = 32 / np.tan(np.radians(58.5) / 2)  # of views between 57 and 60 degrees
+        rays = np.stack([(column - 31.5) / focal, (row - 23.5) / focal, np.ones(len(row))])
+        points = rays * z[floor]
+        up = np.linalg.svd(points - points.mean(1, keepdims=True))[0][:, 2]
+        up *= -np.sign(up[1])
+        own = targets["normals"][:, floor]
+        assert np.degrees(np.arccos(np.median(up @ own))) < 4
+        assert (own * rays).sum(0).max() < 0  # toward the camera
+        planes.append(frame)
+    assert planes
 
 
 def test_the_data_set_says_what_it_is(rendered: Path) -> None:

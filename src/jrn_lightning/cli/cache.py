@@ -240,6 +240,9 @@ def rooms(
     views: Annotated[int, Option(help="Frames of each room.")] = 2,
     height: Annotated[int, Option(help="Of a frame, in pixels.")] = 240,
     width: Annotated[int, Option(help="Of a frame, in pixels.")] = 320,
+    modality: Annotated[
+        list[str] | None, Option(help="One to render and predict; give it once for each.")
+    ] = None,
     single_task: Annotated[str, Option(help=_SINGLE_TASK)] = "small",
     folds: Folds = None,
     setting: Changes = None,
@@ -253,7 +256,8 @@ def rooms(
     from jrn_lightning.predictors.fill import build_rooms
     from jrn_lightning.rooms import RoomsSpec
 
-    spec = RoomsSpec(seed, train_rooms, test_rooms, views, height, width)
+    asked = {"modalities": tuple(modality)} if modality else {}
+    spec = RoomsSpec(seed, train_rooms, test_rooms, views, height, width, **asked)
     build_rooms(spec, settings_of(single_task, folds, setting), out, bar, force=force)
     describe(out)
 

@@ -53,21 +53,32 @@ class Surfaces:
         self.normal = np.where(facing, _toward(smooth, self.flat), self.flat)
 
 
-def radiance(
-    scene: Scene, room: Room, camera: Camera, seen: Surfaces, size: tuple[int, int], rng: Generator
-) -> Float:
-    """Linear RGB ``(H, W, 3)`` of a view, in units that only exposure gives a meaning.
-
-    ``seen`` are the H · W points that the camera sees, ``size`` is (H, W).
-    """
+def reflectance(scene: Scene, camera: Camera, seen: Surfaces, size: tuple[int, int]) -> Float:
+    """Linear RGB ``(H · W, 3)`` in [0, 1] of the points that the camera sees."""
     row = seen.part
     to_part = scene.to_part[row]
     local = np.einsum("nij,nj->ni", to_part[:, :, :3], seen.at) + to_part[:, :, 3]
     facing = np.einsum("nij,nj->ni", to_part[:, :, :3], seen.flat)
     cosine = np.maximum(_dot(seen.flat, seen.view), 0.1)
     footprint = seen.range / camera.focal(size[1]) / np.sqrt(cosine)
-    albedo = scene.materials.albedo(row, local, facing, footprint)
+    return scene.materials.albedo(row, local, facing, footprint)
 
+
+def radiance(
+    scene: Scene,
+    room: Room,
+    camera: Camera,
+    seen: Surfaces,
+    albedo: Float,
+    size: tuple[int, int],
+    rng: Generator,
+) -> Float:
+    """Linear RGB ``(H, W, 3)`` of a view, in units that only exposure gives a meaning.
+
+    ``seen`` are the H · W points that the camera sees, ``albedo`` their :func:`reflectance`,
+    ``size`` is (H, W).
+    """
+    row = seen.part
     samples = _tiled(size, rng)
     direct = np.zeros_like(albedo)
     shine = np.zeros_like(albedo)

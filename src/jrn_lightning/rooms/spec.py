@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 from jrn_lightning import keys
 from jrn_lightning.errors import ConfigError
 
 #: to be raised with every change after which the same seed gives other pictures
 GENERATOR_VERSION: Final = 2
+
+#: what can be rendered, in the order of a cache
+MODALITIES: Final = ("depth", "semantic", "normals", "reflectance")
+#: what is rendered unless told otherwise
+USUAL: Final = MODALITIES[:2]
 
 _LEAST: Final = {"seed": 0, "height": 24, "width": 32}  # 1 for all others
 
@@ -27,9 +32,10 @@ class RoomsSpec:
         views: frames of each room.
         height: of a frame, pixels.
         width: of a frame, pixels.
+        modalities: names of the ground truths, any of :data:`MODALITIES`, in any order.
 
     Raises:
-        ConfigError: a value that is no whole number, or too small.
+        ConfigError: a value that is no whole number, or too small; an unknown modality.
 
     >>> RoomsSpec().frames
     288
@@ -43,9 +49,18 @@ class RoomsSpec:
     views: int = 2
     height: int = 240
     width: int = 320
+    modalities: tuple[str, ...] = USUAL
 
     def __post_init__(self) -> None:
-        for field in fields(self):
+        unknown = [m for m in self.modalities if m not in MODALITIES]
+        if unknown or not self.modalities:
+            raise ConfigError(
+                f"the rooms have no modality {', '.join(unknown) or 'at all'}. Choose from: "
+                f"{', '.join(MODALITIES)}."
+            )
+        ordered = tuple(m for m in MODALITIES if m in self.modalities)
+        object.__setattr__(self, "modalities", ordered)
+        for field in fields(self)[:-1]:
             value = getattr(self, field.name)
             least = _LEAST.get(field.name, 1)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -53,10 +68,17 @@ class RoomsSpec:
                     f"{field.name} of the rooms is {value!r}. Give a whole number, {least} or more."
                 )
 
+    def values(self) -> dict[str, Any]:
+        """All fields, the modalities only where they are not the usual ones."""
+        values = asdict(self)
+        if self.modalities == USUAL:  # rooms that were rendered before there were others are these
+            del values["modalities"]
+        return values
+
     @property
     def hash(self) -> str:
         """SHA-256 of all fields and the generator's version."""
-        content = {"generator": GENERATOR_VERSION, **asdict(self)}
+        content = {"generator": GENERATOR_VERSION, **self.values()}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -1,7 +1,9 @@
 """Rendered rooms on disk: a folder with one compressed file a room, and a manifest.
 
 A file holds, for the V views of its room, ``image`` (V, H, W, 3) uint8, ``depth`` (V, H, W)
-uint16 millimetres with 0 where missing, and ``label`` (V, H, W) uint8 with 255 where void.
+uint16 millimetres with 0 where missing, and ``label`` (V, H, W) uint8 with 255 where void; and
+where they were asked for ``normals`` and ``reflectance`` (V, 3, H, W) float16, which are exact.
+Normals are in the camera's axes: x to the right, y down, z forward.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -23,16 +24,16 @@ from numpy.typing import NDArray
 from jrn_lightning import keys
 from jrn_lightning.errors import CacheError
 from jrn_lightning.importers.frames import Frame, frame_id
-from jrn_lightning.modalities import Depth, Modality, Semantic
+from jrn_lightning.modalities import Continuous, Depth, Modality, Normals, Semantic
 from jrn_lightning.progress import Advance, side_by_side
-from jrn_lightning.rooms.spec import GENERATOR_VERSION, RoomsSpec
+from jrn_lightning.rooms.spec import GENERATOR_VERSION, MODALITIES, RoomsSpec
 from jrn_lightning.rooms.view import SPACE, draw_room
 
-DEPTH: Final = "depth"
-SEMANTIC: Final = "semantic"
+DEPTH, SEMANTIC, NORMALS, REFLECTANCE = MODALITIES
 MANIFEST: Final = "rooms.json"
 
 _MILLIMETRES: Final = 1000
+_ARRAYS: Final = {DEPTH: "depth", SEMANTIC: "label", NORMALS: "normals", REFLECTANCE: "reflectance"}
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -92,17 +93,20 @@ class Rooms:
         self.path = folder
         self.spec = spec
         self.size = spec.size
-        self.modalities: Mapping[str, Modality] = {
+        known: dict[str, Modality] = {
             DEPTH: Depth(DEPTH),
             SEMANTIC: Semantic(SEMANTIC, SPACE.classes, SPACE.name),
+            NORMALS: Normals(NORMALS),
+            REFLECTANCE: Continuous(REFLECTANCE, channels=3),
         }
+        self.modalities: Mapping[str, Modality] = {m: known[m] for m in spec.modalities}
         ids = [frame_id(number) for number in range(1, spec.frames + 1)]
         first_test = spec.train_rooms * spec.views
         self.splits = {keys.TRAIN: ids[:first_test], keys.TEST: ids[first_test:]}
         self.truths: dict[str, tuple[str, ...]] = {}
         self.notes = {
             "ground_truth": "generated rooms, depth with a sensor's holes and noise",
-            "rooms": json.dumps(asdict(spec)),
+            "rooms": json.dumps(spec.values()),
             "rooms_hash": spec.hash,
         }
         self._rooms = spec.rooms
@@ -132,8 +136,7 @@ class Rooms:
         view = (int(frame) - 1) % self.spec.views
         truth: dict[str, NDArray[Any]] | None = None
         if targets:
-            metres = arrays["depth"][view].astype(np.float32) / np.float32(_MILLIMETRES)
-            truth = {DEPTH: metres, SEMANTIC: arrays["label"][view].copy()}
+            truth = {m: _truth(m, arrays[_ARRAYS[m]][view]) for m in self.modalities}
         return Frame(arrays["image"][view].copy() if image else None, truth)
 
 
@@ -148,7 +151,7 @@ def _claim(spec: RoomsSpec, folder: Path) -> None:
         raise CacheError(
             f"{folder} holds other files ({strangers[0]}). Name an empty folder for the rooms."
         )
-    content = {"hash": spec.hash, "generator": GENERATOR_VERSION, "spec": asdict(spec)}
+    content = {"hash": spec.hash, "generator": GENERATOR_VERSION, "spec": spec.values()}
     with _written(folder / MANIFEST) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
 
@@ -167,7 +170,7 @@ def _check_manifest(spec: RoomsSpec, folder: Path) -> None:
     if found != spec.hash:
         raise CacheError(
             f"{folder} holds other rooms: {content.get('spec')} by generator "
-            f"{content.get('generator')}, asked for {asdict(spec)} by {GENERATOR_VERSION}. "
+            f"{content.get('generator')}, asked for {spec.values()} by {GENERATOR_VERSION}. "
             "Name another folder, or delete this one."
         )
 
@@ -187,24 +190,49 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
 def _render_room(job: tuple[RoomsSpec, Path, int], advance: Advance) -> None:
     spec, folder, number = job
     views = draw_room(spec.seed, number, spec.views, spec.size, lambda: advance(1))
-    depth = np.stack([view.depth for view in views])
+    arrays: dict[str, Any] = {
+        name: _stored(name, np.stack([getattr(view, name) for view in views]))
+        for name in _layout(spec)
+    }
     with _written(folder / f"{spec.rooms[number]}.npz") as file:
-        np.savez_compressed(
-            file,
-            image=np.stack([view.image for view in views]),
-            depth=np.rint(depth * _MILLIMETRES).astype(np.uint16),
-            label=np.stack([view.label for view in views]),
-        )
+        np.savez_compressed(file, **arrays)
+
+
+def _layout(spec: RoomsSpec) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and type of the arrays of a room."""
+    height, width = spec.size
+    known: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
+        "image": ((spec.views, height, width, 3), np.dtype(np.uint8)),
+        "depth": ((spec.views, height, width), np.dtype(np.uint16)),
+        "label": ((spec.views, height, width), np.dtype(np.uint8)),
+        "normals": ((spec.views, 3, height, width), np.dtype(np.float16)),
+        "reflectance": ((spec.views, 3, height, width), np.dtype(np.float16)),
+    }
+    return {name: known[name] for name in ("image", *(_ARRAYS[m] for m in spec.modalities))}
+
+
+def _stored(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """What a view gives, as a file holds it."""
+    if name == "depth":
+        return np.asarray(np.rint(array * _MILLIMETRES), np.uint16)
+    return array.astype(np.float16) if array.dtype == np.float32 else array
+
+
+def _truth(modality: str, stored: NDArray[Any]) -> NDArray[Any]:
+    """The ground truth of one view, from what its file holds."""
+    if modality == SEMANTIC:
+        return stored.copy()
+    values = stored.astype(np.float32)
+    if modality == DEPTH:
+        return np.asarray(values / np.float32(_MILLIMETRES))
+    if modality == NORMALS:
+        return np.asarray(values / np.linalg.norm(values, axis=0))
+    return values
 
 
 def _load(spec: RoomsSpec, path: Path) -> Arrays:
     """The arrays of a room, whole and of the right layout."""
-    layout = (spec.views, *spec.size)
-    expected = {
-        "image": ((*layout, 3), np.dtype(np.uint8)),
-        "depth": (layout, np.dtype(np.uint16)),
-        "label": (layout, np.dtype(np.uint8)),
-    }
+    expected = _layout(spec)
     try:
         # Opened here: np.load leaves a file open that turns out to be damaged.
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

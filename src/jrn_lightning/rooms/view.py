@@ -1,4 +1,4 @@
-"""One room, drawn: images, depth and labels of its views."""
+"""One room, drawn: images and ground truth of its views."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from jrn_lightning.rooms import sensor
 from jrn_lightning.rooms.camera import Camera, choose_views
 from jrn_lightning.rooms.item import UNLABELLED
 from jrn_lightning.rooms.layout import Room, furnish
+from jrn_lightning.rooms.materials import Float
 from jrn_lightning.rooms.scene import Scene
-from jrn_lightning.rooms.shading import Surfaces, radiance
+from jrn_lightning.rooms.shading import Surfaces, radiance, reflectance
 
 SPACE = WANG5
 
@@ -28,11 +29,16 @@ class View(NamedTuple):
         image: ``(H, W, 3)`` uint8.
         depth: ``(H, W)`` float32 metres along the optical axis, 0 where missing.
         label: ``(H, W)`` uint8 of the label space, 255 where void.
+        normals: ``(3, H, W)`` float32 unit vectors in the camera's axes: x to the right, y down, z
+            forward; all face the camera. Those of the smooth surface that light falls on.
+        reflectance: ``(3, H, W)`` float32 in [0, 1], linear red, green and blue.
     """
 
     image: NDArray[np.uint8]
     depth: NDArray[np.float32]
     label: NDArray[np.uint8]
+    normals: NDArray[np.float32]
+    reflectance: NDArray[np.float32]
 
 
 def draw_room(
@@ -63,12 +69,20 @@ def draw(
     rays = camera.rays(*size)
     hits = scene.first(camera.at, rays)
     seen = Surfaces(scene, camera, hits, rays)
-    image = sensor.photograph(radiance(scene, room, camera, seen, size, rng), rng)
+    colour = reflectance(scene, camera, seen, size)
+    image = sensor.photograph(radiance(scene, room, camera, seen, colour, size, rng), rng)
     depth = hits.distance.reshape(size)
     missing = sensor.unmeasured(scene, camera, seen, depth, rng)
     label, item = scene.label[seen.part].reshape(size), scene.item[seen.part].reshape(size)
     measured = sensor.measured(depth, missing, rng)
-    return View(image, measured, sensor.annotated(label, item, VOID, rng))
+    labelled = sensor.annotated(label, item, VOID, rng)
+    normals = (seen.normal @ camera.axes.T).astype(np.float32)
+    return View(image, measured, labelled, _upright(normals, size), _upright(colour, size))
+
+
+def _upright(values: Float, size: tuple[int, int]) -> Float:
+    """``(H · W, 3)`` as ``(3, H, W)``."""
+    return np.ascontiguousarray(values.T.reshape(3, *size))
 
 
 @cache

@@ -195,7 +195,10 @@ def _rooms(cfg: DictConfig) -> tuple[Path, Callable[[Path], None]]:
     from jrn_lightning.progress import bar
     from jrn_lightning.rooms import RoomsSpec
 
-    spec = RoomsSpec(**configuration.plain(cfg.data.rooms))
+    asked: dict[str, Any] = (
+        {} if cfg.data.modalities is None else {"modalities": tuple(cfg.data.modalities)}
+    )
+    spec = RoomsSpec(**configuration.plain(cfg.data.rooms), **asked)
     settings = OmegaConf.to_object(cfg.data.single_task)
     assert isinstance(settings, SingleTaskSettings)
     path = Path(cfg.data.cache) if cfg.data.cache else rooms_path(spec, settings)
