@@ -214,9 +214,9 @@ class Normals(Modality):
     def measures(self) -> tuple[Measure, ...]:
         """Mean, median and root mean square in degrees, then shares of pixels."""
         return (
-            Measure("mean_angle", "mean [°]", _mean(1), False, scale=1.0),
-            Measure("median_angle", "median [°]", _median, False, scale=1.0),
-            Measure("rms_angle", "rms [°]", _mean(2, root=True), False, scale=1.0),
+            Measure("mean_angle", "mean angle [°]", _mean(1), False, scale=1.0),
+            Measure("median_angle", "median angle [°]", _median, False, scale=1.0),
+            Measure("rms_angle", "rms angle [°]", _mean(2, root=True), False, scale=1.0),
             *(Measure(name, f"<{at:g}°", _within(at), True) for name, at in _WITHIN.items()),
         )
 
