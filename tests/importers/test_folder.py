@@ -103,6 +103,36 @@ def test_a_folder_of_ones_own_becomes_a_cache(tmp_path: Path) -> None:
     assert not data.remarks
 
 
+def test_truth_with_channels_and_a_frame_without_it(tmp_path: Path) -> None:
+    write(tmp_path)
+    normal = np.zeros((8, 12, 3), np.float32)
+    normal[..., 2], normal[1, 2] = 1.0, 0.0
+    heat = np.linspace(0, 1, 96, dtype=np.float32).reshape(8, 12)
+    heat[0, 0] = np.nan
+    for id in IDS[:-1]:
+        save(tmp_path / f"normal/{id}.npy", normal)
+        save(tmp_path / f"heat/{id}.npy", heat)
+    maps: dict[str, dict[str, Any]] = {
+        "normals": {"kind": "normals", "file": "normal/{place}/{id}.npy", "flip": ["z"]},
+        "heat": {"kind": "continuous", "file": "heat/{place}/{id}.npy"},
+    }
+    maps = {m: {**x, "partial": True} for m, x in maps.items()}
+    data = opened(tmp_path, maps={**content()["maps"], **maps}, predictions={})
+    targets, lacking = (data.read(id, image=False).targets for id in (IDS[0], IDS[-1]))
+    assert targets is not None
+    assert lacking is not None
+    assert targets["normals"][:, 0, 0].tolist() == [0, 0, -1]
+    cells = np.ones((2, 2), np.float32)
+    np.testing.assert_array_equal(targets["normals"][2], np.kron(-normal[..., 2], cells))
+    np.testing.assert_array_equal(targets["heat"], np.kron(heat, cells))
+    for name, kind in data.modalities.items():
+        assert lacking[name].shape == kind.target_shape(data.size)
+    assert not lacking["normals"].any()
+    assert np.isnan(lacking["heat"]).all()
+    assert survey(data)["heat"].missing == pytest.approx(1 / 96)
+    assert survey(data)["normals"].missing == pytest.approx(1 / 96)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".npy", ".npz", ".h5", ".mat", "7.3.mat"])
 def test_every_form_of_file_gives_the_same_array(tmp_path: Path, suffix: str) -> None:
     array = np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000

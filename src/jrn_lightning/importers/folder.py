@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -346,9 +347,7 @@ class Folder:
         """At the frame's size, by the nearest of its own pixels."""
         kind = self.modalities[name]
         if map is None:
-            channels = getattr(kind, "target_channels", 0)
-            shape = (channels, *self.size) if channels else self.size
-            return np.full(shape, kind.invalid, kind.target_dtype)
+            return np.full(kind.target_shape(self.size), kind.invalid, kind.target_dtype)
         y, x = (nearest_rows(n, own) for n, own in zip(self.size, map.shape[-2:], strict=True))
         return np.ascontiguousarray(map[..., y[:, None], x])
 
@@ -395,8 +394,7 @@ def survey(data: Folder, count: int = _SURVEYED) -> dict[str, Survey]:
             path, shape = data._files[name][frame], map.shape
             if wrong := kind.check_target(map):
                 raise CacheError(f"{path} of frame {frame!r} {wrong}{_unit(kind, map)}.")
-            bad = map == kind.invalid
-            bad = bad.all(0) if bad.ndim == 3 else bad
+            bad = ~kind.target_valid(torch.from_numpy(map)).numpy()
             missing, pixels = missing + int(bad.sum()), pixels + bad.size
             if not bad.all():
                 values = map[..., ~bad]
