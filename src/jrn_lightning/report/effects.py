@@ -155,10 +155,10 @@ def strata(frame: pd.DataFrame, source: str, target: str, column: MeasureColumn)
     places, heads, y = {}, [], 0.0
     kinds = rows[["of", "stratum", "share"]].drop_duplicates(["of", "stratum"])
     for modality, group in kinds.groupby("of", sort=False):
-        most = pd.to_numeric(group["share"]).nlargest(_KINDS).index
+        most = np.argsort(-pd.to_numeric(group["share"]).to_numpy(), kind="stable")[:_KINDS]
         few = f", the {_KINDS} largest of {len(group)}" if len(group) > _KINDS else ""
         heads.append((y, f"{modality}{few}"))
-        group = group[group.index.isin(most)]
+        group = group.iloc[np.sort(most)]
         for stratum, share in zip(group["stratum"], group["share"], strict=True):
             y += 1
             places[modality, stratum] = (y, f"{_plain(stratum)}  {100 * float(share):.0f} %")
