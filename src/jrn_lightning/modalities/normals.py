@@ -105,6 +105,7 @@ class Normals(Modality):
 
     kind: ClassVar[str] = "normals"
     primary: ClassVar[str] = "mean_angle"
+    correction: ClassVar[str] = "renormalised"
     invalid: ClassVar[float] = 0.0
     target_dtype: ClassVar[np.dtype[Any]] = np.dtype(np.float32)
     batch_dtype: ClassVar[torch.dtype] = torch.float32
