@@ -93,7 +93,8 @@ class PredictionSource:
         elif first.dtype.kind != "f" and scale == 1:
             raise CacheError(
                 f"{path}: maps of the integer type {first.dtype} have no stated unit. "
-                f"Give the scale, e.g. --{modality.name}-scale 0.001 for millimetres."
+                f"Give the scale, of millimetres --{modality.name}-scale 0.001 to 'jrn cache nyu', "
+                f"--scale {modality.name}=0.001 to 'jrn cache folder'."
             )
         c, h, w = self._channels_first(first).shape
         self.shape = (c, h, w)
