@@ -150,6 +150,12 @@ def test_png_millimetres(tmp_path: Path) -> None:
     assert source.read("0003").dtype == np.float32
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_scale_is_positive(tmp_path: Path, scale: float) -> None:
+    with pytest.raises(CacheError, match=r"--depth-scale .* is no factor.*0\.001"):
+        open_source(npy(tmp_path, DEPTHS), DEPTH, ids=IDS, scale=scale)
+
+
 def test_the_hash_is_that_of_the_file(tmp_path: Path) -> None:
     path = npy(tmp_path, DEPTHS)
     expected = hashlib.sha256(path.read_bytes()).hexdigest()

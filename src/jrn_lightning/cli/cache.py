@@ -97,7 +97,12 @@ Scale = Annotated[
 ]
 Key = Annotated[str | None, Option(help="Name of the array, where the file holds several.")]
 Force = Annotated[
-    bool, Option("--force", help="Replace an existing cache, and networks of other settings.")
+    bool,
+    Option(
+        "--force",
+        help="Replace an existing cache, and networks of other settings; write predictions that "
+        "are implausible.",
+    ),
 ]
 
 app = typer.Typer(no_args_is_help=True, help="Build, describe and check prediction caches.")
@@ -296,7 +301,10 @@ def info(
 
 @app.command(epilog="Example: jrn cache check nyu.h5")
 def check(file: File) -> None:
-    """Read and validate every sample; exit code 1 and a list if anything is wrong."""
+    """Read and validate every sample, and compare predictions with the truth.
+
+    Exit code 1 and a list if anything is wrong.
+    """
     from jrn_lightning.cache import PredictionCache
     from jrn_lightning.cache import check as check_all
 
@@ -304,12 +312,17 @@ def check(file: File) -> None:
         total = sum(len(cache.split(name)) for name in cache.splits)
         with bar("Checking", total) as advance:
             problems = check_all(cache, lambda: advance(1))
-    found = (
-        f"{len(problems)} problems in {total} frames"
+        found = [] if problems else list(_implausible(cache))
+    problems += [text for text, wrong in found if wrong]
+    for text, wrong in found:
+        if not wrong:
+            _warn(text)
+    result = (
+        f"{len(problems)} problem{'s' * (len(problems) != 1)} in {total} frames"
         if problems
         else f"{total} frames, nothing wrong"
     )
-    for line in (*problems, f"{file}: {found}."):
+    for line in (*problems, f"{file}: {result}."):
         console().print(line, soft_wrap=True)
     if problems:
         raise typer.Exit(1)
@@ -377,9 +390,21 @@ def _quality(cache: PredictionCache) -> None:
             row = [values[split][name][measure.name] for split in splits]
             table.add_row(name, measure.label, *(f"{value:.4f}" for value in row))
     console().print(table)
-    for warning in _differences(cache, values):
-        line = Text.assemble(("warning:", "bold yellow"), f" {warning}")
-        console().print(line, soft_wrap=True)
+    for warning in (*_differences(cache, values), *(text for text, _ in _implausible(cache))):
+        _warn(warning)
+
+
+def _warn(text: str) -> None:
+    line = Text.assemble(("warning:", "bold yellow"), f" {text}")
+    console().print(line, soft_wrap=True)
+
+
+def _implausible(cache: PredictionCache) -> Iterator[tuple[str, bool]]:
+    """What is implausible, and whether it cannot be meant."""
+    from jrn_lightning.importers.plausibility import find_in_cache
+
+    for findings in find_in_cache(cache).values():
+        yield from findings
 
 
 def _differences(

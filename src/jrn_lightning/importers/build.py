@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from jrn_lightning import keys
 from jrn_lightning.cache import CacheWriter, PredictionSpec, Provenance
-from jrn_lightning.cache.grid import AREA, Grid, resample
+from jrn_lightning.cache.grid import AREA, Grid
 from jrn_lightning.errors import CacheError
-from jrn_lightning.importers.frames import DataSet, in_order
-from jrn_lightning.modalities import Modality, Regions
-
-# The check of the order of predictions that do not say which frame they are of.
-_ORDER_FRAMES: Final = 128
-_ORDER_SIZE: Final = (48, 64)
-_ORDER_SIGMAS: Final = 4.0
-_ORDER_FEWEST: Final = 16
+from jrn_lightning.importers.frames import DataSet, by_number, in_order
+from jrn_lightning.importers.plausibility import Predictions, find
 
 
 class Maps(Protocol):
@@ -66,6 +59,7 @@ def build(
     *,
     images: bool = True,
     force: bool = False,
+    checked: bool = False,
     notes: Mapping[str, str] | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> None:
@@ -79,20 +73,18 @@ def build(
         inputs: predictions by modality, one for each of the data set's.
         out: the file to make.
         images: whether to store the colour images.
-        force: replace an existing file.
+        force: replace an existing file, and write what is implausible.
+        checked: :func:`check_inputs` was called before.
         notes: remarks beside those of the data set.
         advance: called after each frame.
 
     Raises:
-        CacheError: predictions that do not cover the frames, are in another order, or break the
-            format; anything that :class:`CacheWriter` refuses. No file is left then.
+        CacheError: what :func:`check_inputs` refuses; predictions that break the format; anything
+            that :class:`CacheWriter` refuses. No file is left then.
     """
     kinds = data.modalities
-    for name, given in inputs.items():
-        _check_coverage(data, name, given.source)
-        _check_classes(data, name, given.source)
-        if not given.source.ordered_by_name:
-            _check_order(data, kinds[name], given)
+    if not checked:
+        check_inputs(data, inputs, force=force)
     hashes = {name: given.source.hash() for name, given in inputs.items()}
     remarks = {**data.notes, **(notes or {})}
     for name, given in inputs.items():
@@ -155,6 +147,25 @@ def _spec(given: Input, digest: str, split: str, size: tuple[int, int]) -> Predi
 # -- predictions that do not fit the data set --------------------------------------------------
 
 
+def check_inputs(data: DataSet, inputs: Mapping[str, Input], *, force: bool = False) -> None:
+    """Refuse predictions that are not of these frames, or cannot be meant.
+
+    Args:
+        data: the data set.
+        inputs: predictions of some of its modalities.
+        force: accept what is only implausible.
+
+    Raises:
+        CacheError: frames without prediction, other classes, or what
+            :func:`~.plausibility.find` calls wrong.
+    """
+    for name, given in inputs.items():
+        _check_coverage(data, name, given.source)
+        _check_classes(data, name, given.source)
+    if inputs and not force:
+        _check_plausibility(data, inputs)
+
+
 def _check_coverage(data: DataSet, name: str, source: Maps) -> None:
     wanted = {frame for ids in data.splits.values() for frame in ids}
     missing = wanted.difference(source.ids)
@@ -163,6 +174,11 @@ def _check_coverage(data: DataSet, name: str, source: Maps) -> None:
             f"{source.path} holds {name} predictions of {len(source.ids)} frames, {data.path} "
             f"has frames up to {in_order(wanted)[-1]}. Predict all of them, or store beside the "
             "maps which frames they are of, as an array 'index' of their ids."
+        )
+    if "0" in source.ids and "0" not in wanted and (numbers := by_number(wanted)):
+        raise CacheError(
+            f"{source.path} holds {name} predictions of a frame 0, the frames of {data.path} are "
+            f"counted from {min(numbers)}. Number the predictions as the frames are."
         )
     if missing:
         raise CacheError(
@@ -181,47 +197,37 @@ def _check_classes(data: DataSet, name: str, source: Maps) -> None:
         )
 
 
-def _check_order(data: DataSet, modality: Modality, given: Input) -> None:
-    """Refuse maps that fit other frames as well as, or better than, their own.
+def _check_plausibility(data: DataSet, inputs: Mapping[str, Input]) -> None:
+    """Refuse what cannot be meant."""
+    frames = in_order(id for s, ids in data.splits.items() if s != keys.PREDICT for id in ids)
+    if not frames:
+        return
 
-    The performance of a spread of frames is compared with that of their neighbours' predictions
-    (a file that starts at 0, or lost a frame) and of far frames' (a shuffled one).
-    """
-    order = given.source.ids
-    row = {frame: i for i, frame in enumerate(order)}
-    known = sorted(row[f] for s, ids in data.splits.items() if s != keys.PREDICT for f in ids)
-    chosen = known[:: max(1, len(known) // _ORDER_FRAMES)]
-    grid, _ = Grid.parse(given.grid, given.source.shape[1:], data.size)
-    height, width = np.minimum(_ORDER_SIZE, data.size).tolist()
-    pixels = np.ix_(  # those at the cells' centres
-        ((np.arange(height) + 0.5) * data.size[0] // height).astype(int),
-        ((np.arange(width) + 0.5) * data.size[1] // width).astype(int),
-    )
-    regions = Regions.of([(slice(None), slice(None))], (height, width))
-    measure = modality.measure(modality.primary)
-
-    shifts = (0, -1, 1, len(order) // 2)
-    performance = np.empty((len(shifts), len(chosen)))
-    for k, i in enumerate(chosen):
-        targets = data.read(order[i], image=False).targets
+    def truth(frame: str) -> Mapping[str, NDArray[Any]]:
+        targets = data.read(frame, image=False).targets
         assert targets is not None  # a frame of a split with ground truth
-        target = torch.from_numpy(targets[modality.name][..., *pixels])[None]
-        maps = np.stack([given.source.read(order[(i + s) % len(order)]) for s in shifts])
-        outputs = resample(torch.from_numpy(maps), grid, data.size, (height, width))[:, None]
-        statistics = modality.statistics(outputs, target.to(modality.batch_dtype), regions)
-        performance[:, k] = measure.performance(measure(statistics[:, 0, 0].numpy()))
-    for shift, other in zip(shifts[1:], performance[1:], strict=True):
-        gain = performance[0] - other
-        gain = gain[np.isfinite(gain)]
-        if len(gain) < _ORDER_FEWEST or not gain.any():  # nothing to tell, as of constant maps
-            continue
-        sigmas = gain.mean() / max(gain.std() / len(gain) ** 0.5, 1e-12)
-        # Far frames must fit clearly worse. Neighbours often show the same room, and a good
-        # prediction of it: they must not fit clearly better.
-        if sigmas < (-_ORDER_SIGMAS if abs(shift) == 1 else _ORDER_SIGMAS):
-            raise CacheError(
-                f"{given.source.path}: the {modality.name} predictions do not fit their frames "
-                f"better than those {shift:+d} places on, so they are in another order. Put them "
-                "in the order of the data set, or store beside the maps which frames they are "
-                "of, as an array 'index' of their ids."
-            )
+        return targets
+
+    def predictions(given: Input) -> Predictions[str]:
+        source = given.source
+        grid, alignment = Grid.parse(given.grid, source.shape[1:], data.size)
+        scale = getattr(source, "scale", None)
+        order = in_order(source.ids)
+        named = source.ordered_by_name
+        return Predictions(order, source.read, lambda _: grid, alignment, named, scale)
+
+    found = find(
+        data.modalities,
+        data.size,
+        frames,
+        truth,
+        {name: predictions(given) for name, given in inputs.items()},
+        getattr(data, "reread", lambda _: {}),
+    )
+    for name, findings in found.items():
+        for finding in findings:
+            if finding.wrong:
+                raise CacheError(
+                    f"{inputs[name].source.path}: {finding.text} Give --force to write them as "
+                    "they are."
+                )

@@ -35,6 +35,8 @@ _DEPTHS: Final = {FILLED: "depths", RAW: "rawDepths"}
 # Metres of the 8-bit depth pictures: the middle of each step, no more than the largest depth.
 _LARGEST: Final = 9.99547
 _PICTURE_METRES: Final = np.minimum((np.arange(256) + 0.5) / 255 * _LARGEST, _LARGEST).astype("f4")
+# In-filled pictures of the data set hold no value under 18, 0.7 m: a 0 is a pixel left out.
+_PICTURE_METRES[0] = Depth.invalid
 _SATURATED: Final = 10.0  # metres; the raw sensor depth is cut off here
 
 _COLOURS: Final = (".jpg", ".jpeg", ".png")
@@ -57,7 +59,8 @@ class FrameFolder:
     """A folder of pictures.
 
     ``rgb/NNNN.jpg`` or ``.png``; ``depth/NNNN.png`` 8-bit, metres = (v + 0.5) / 255 × 9.99547, at
-    most 9.99547, or of any depth with a scale of its own; ``label40/NNNN.png`` NYU-40 ids;
+    most 9.99547, or of any depth with a scale of its own, and 0, which no sensor reads, for
+    missing; ``label40/NNNN.png`` NYU-40 ids, 0 for unlabelled;
     ``train.txt``, ``test.txt`` and optionally ``unlabelled.txt`` with the numbers of the frames,
     the last of those without ground truth; ``scene_type.tsv`` with the scene type of some frames,
     optionally.
@@ -132,10 +135,33 @@ class FrameFolder:
                         f"(allowed: 0 for unlabelled, 1 to {NYU40})."
                     )
                 truth[SEMANTIC] = self._labels[label]
+            for name, folder in ((DEPTH, "depth"), (SEMANTIC, "label40")):
+                if name in truth and (truth[name] == self.modalities[name].invalid).all():
+                    self._blank(self.path / folder / f"{frame}.png")
             for name in self.modalities.keys() - truth.keys():
                 kind = self.modalities[name]
                 truth[name] = np.full(self.size, kind.invalid, kind.target_dtype)
         return Frame(self._picture("rgb", frame) if image else None, truth)
+
+    def _blank(self, file: Path) -> None:
+        """A picture of nothing but missing pixels is a ground truth that is not there."""
+        if not self._partial:
+            raise CacheError(
+                f"{file} is 0 everywhere: no pixel has ground truth. Write it again, take the "
+                "frame off its list, or give --partial if frames may lack one."
+            )
+
+    def reread(self, frame: str) -> dict[str, dict[str, NDArray[Any]]]:
+        """The labels, had their ids been written with another first one; see :func:`.find`."""
+        known = self._has("label40", frame)
+        label = self._picture("label40", frame) if known else np.zeros(self.size, np.uint8)
+        return {
+            SEMANTIC: {
+                f"fit labels whose ids are one {more}: Write the labels of {self.path / 'label40'} "
+                f"as 1 to {NYU40}, and 0 for unlabelled.": np.roll(self._labels, -by)[label]
+                for more, by in (("higher", 1), ("lower", -1))
+            }
+        }
 
     def _has(self, kind: str, frame: str) -> bool:
         """Whether a ground truth is to be read; without ``partial`` a missing one is an error."""

@@ -20,6 +20,7 @@ predictions that are no probabilities yet become so where it is clear how, see
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import zipfile
@@ -162,6 +163,11 @@ def open_source(
     """
     if not path.exists():
         raise CacheError(f"{path} does not exist. Give {_FORMS}.")
+    if not 0 < scale < math.inf:
+        raise CacheError(
+            f"--{modality.name}-scale {scale:g} is no factor. Give a positive number, e.g. 0.001 "
+            "for millimetres."
+        )
     try:
         contents = _folder(path, ids, modality) if path.is_dir() else _file(path, ids, key)
         return PredictionSource(path, modality, scale, contents)

@@ -7,13 +7,14 @@ in the package names a modality.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Tensor
 
 from jrn_lightning.errors import ConfigError
@@ -54,6 +55,26 @@ class Measure:
         Mean IoU in percent for semantics, -100 rel(sqr) for depth, as in Figure 7.
         """
         return (self.scale if self.higher_is_better else -self.scale) * value
+
+
+class Reading(NamedTuple):
+    """What predictions would be if their values meant something else.
+
+    Attributes:
+        what: completes "the predictions".
+        remedy: what to do if so, as a sentence.
+        outputs: ``(N, C, H, W)``.
+        factor: from the predictions to the outputs, where that is all.
+    """
+
+    what: str
+    remedy: str
+    outputs: Tensor
+    factor: float | None = None
+
+
+# Networks are often a fifth off, or a half; units differ by more.
+_OTHER_UNITS = 2.0
 
 
 def at_least_float32(output: Tensor) -> Tensor:
@@ -331,6 +352,43 @@ class Modality(ABC):
         same = self.channels == (self.target_channels or 1)
         return self.as_map(target).float() if same else None
 
+    # -- plausibility --------------------------------------------------------------------------
+
+    def readings(self, outputs: Tensor, target: Tensor) -> Iterator[Reading]:
+        """Other meanings that the values of predictions may have, fitted to their truth.
+
+        Whether one of them fits clearly better is measured by the caller. Unless told otherwise
+        one channel is taken for a continuous map: it may have another unit, or be an inverse.
+
+        Args:
+            outputs: predictions ``(N, C, H, W)``, float32.
+            target: their truth ``(N, H, W)``.
+        """
+        if self.channels != 1 or target.shape != outputs[:, 0].shape:
+            return
+        valid, maps, truth = self.target_valid(target), outputs[:, 0], target.float()
+        ratio = torch.where(valid, truth / maps, torch.nan).flatten(1).nanmedian(1).values
+        factor = float(ratio.nanmedian())
+        if 0 < factor < float("inf") and max(factor, 1 / factor) >= _OTHER_UNITS:
+            what = f"are about {1 / factor:.3g} times the truth"
+            yield Reading(what, "Give them in the units of the truth.", outputs * factor, factor)
+
+        known, found = truth[valid], maps[valid]
+        middle, spread = known.median(), _spread(known) / _spread(found)
+        if not _falls(maps, truth, valid) or not bool(spread.isfinite()):
+            return
+        inverse = middle * found.median() / outputs.clamp_min(1e-6)
+        for what, remedy, changed in (
+            ("are inverse to the truth, as disparity is to depth", "Give 1 / value", inverse),
+            (
+                "fall where the truth rises",
+                "Give largest - value",
+                middle + spread * (found.median() - outputs),
+            ),
+        ):
+            limited = changed.clamp(known.min(), known.max())
+            yield Reading(what, f"{remedy}, in the units of the truth.", limited)
+
     # -- drawing -------------------------------------------------------------------------------
 
     def key(self, errors: bool = True) -> Key:
@@ -348,3 +406,19 @@ class Modality(ABC):
     @abstractmethod
     def draw_error(self, prediction: NDArray[Any], target: NDArray[Any]) -> NDArray[np.uint8]:
         """The error of ``prediction`` ``(C, H, W)`` as a picture; missing pixels are grey."""
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Range of the middle half."""
+    few = values[:: len(values) // 100_000 + 1]
+    return few.quantile(0.75) - few.quantile(0.25)
+
+
+def _falls(maps: Tensor, truth: Tensor, valid: Tensor) -> bool:
+    """Whether the rank correlation within frames ``(N, H, W)`` is below 0 by four sigmas."""
+    found = []
+    for one, other, known in zip(maps.numpy(), truth.numpy(), valid.numpy(), strict=True):
+        x, y = one[known], other[known]
+        if len(x) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0:
+            found.append(float(np.corrcoef(rankdata(x), rankdata(y))[0, 1]))
+    return len(found) > 1 and bool(np.mean(found) < -4 * np.std(found) / len(found) ** 0.5)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,6 +17,7 @@ from jrn_lightning.modalities.base import (
     Array,
     Measure,
     Modality,
+    Reading,
     at_least_float32,
 )
 from jrn_lightning.modalities.drawing import GREY, Key, greyed, named, palette
@@ -273,6 +275,24 @@ class Semantic(Modality):
         colours = [*named(palette(self.channels)), *named(np.full((1, 3), GREY, np.uint8))]
         names = [*map(str, self.classes), "no ground truth"]
         return Key(self.name + note, tuple(zip(colours, names, strict=True)))
+
+    def readings(self, outputs: Tensor, target: Tensor) -> Iterator[Reading]:
+        """The channels may be those of other classes: in the order of the largest IoU."""
+        k, valid = self.channels, self.target_valid(target)
+        codes = k * _most_probable(outputs)[valid].long() + target[valid]
+        hits = torch.bincount(codes, minlength=k * k).view(k, k).double()  # [channel, class]
+        iou = hits / (hits.sum(0) + hits.sum(1)[:, None] - hits).clamp_min(1)
+        # Where nothing tells, a channel stays where it is.
+        _, order = linear_sum_assignment(iou + 1e-9 * torch.eye(k), maximize=True)
+        if (order == np.arange(k)).all():
+            return
+        names = ", ".join(self.classes[c] for c in order)
+        what = f"have their classes in another order, probably {names}"
+        for by in (-1, 1):
+            if (order == (np.arange(k) + by) % k).all():
+                what = f"have their classes shifted by {-by:+d}: they are {names}"
+        changed = outputs[:, torch.from_numpy(order).argsort()]
+        yield Reading(what, f"Give the channels as {', '.join(self.classes)}.", changed)
 
     def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
         """The most probable class, as a colour."""

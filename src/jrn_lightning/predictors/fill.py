@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from jrn_lightning.cache import PredictionCache, refuse_existing
 from jrn_lightning.errors import CacheError, ConfigError
-from jrn_lightning.importers.build import Input, build
+from jrn_lightning.importers.build import Input, build, check_inputs
 from jrn_lightning.importers.frames import DataSet
 from jrn_lightning.predictors.crossfit import CrossFit
 from jrn_lightning.predictors.settings import NETWORKS, SingleTaskSettings
@@ -61,7 +61,8 @@ def predict_into_cache(
         out: the cache to make.
         bar: makes a progress bar of a title and a total.
         images: whether to store the colour images.
-        force: replace an existing cache, and networks of other settings.
+        force: replace an existing cache, and networks of other settings; accept implausible
+            imported predictions.
         in_sample: see :class:`.CrossFit`, as ``workers`` and ``accelerator``.
         notes: remarks for the cache.
         workers: processes on a CPU.
@@ -72,6 +73,7 @@ def predict_into_cache(
         CheckpointError: networks of other settings in the way.
     """
     refuse_existing(out, force)
+    check_inputs(data, imported, force=force)  # before anything is trained
     out = out.absolute()
     folder = networks_folder(out)
     alike: dict[str, list[str]] = {}
@@ -106,6 +108,7 @@ def predict_into_cache(
             out,
             images=images,
             force=force,
+            checked=True,
             notes={**described, **(notes or {})},
             advance=lambda: advance(1),
         )
