@@ -10,7 +10,10 @@ import errno
 import os
 
 #: what a system says of a place where nothing can be written
-_NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+_NO_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR),
+    errno.ENAMETOOLONG,
+)
 
 
 class JRNError(Exception):

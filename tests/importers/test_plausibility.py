@@ -79,6 +79,7 @@ def _weak(maps: Maps) -> Maps:
 PLAUSIBLE: dict[str, Callable[[Maps], Maps]] = {
     "as they are": lambda maps: maps,
     "weak": _weak,
+    "of another byte order": lambda maps: maps.astype(">f4"),
     "biased": lambda maps: maps * np.float32(1.4),
     "constant": lambda maps: np.broadcast_to(
         maps.mean((0, 2, 3), keepdims=True), maps.shape
@@ -118,7 +119,10 @@ MISTAKES: dict[str, tuple[Callable[[Maps], Maps], str]] = {
     "transposed": (lambda m: m.swapaxes(-1, -2), "transposed.*rows first"),
 }
 OF_DEPTH: dict[str, tuple[Callable[[Maps], Maps], str]] = {
-    "metres × 256 as millimetres": (lambda m: m * 0.256, r"0\.2\d+ times the truth.*0\.00390625\."),
+    "metres × 256 as millimetres": (
+        lambda m: m * 0.256,
+        r"0\.2\d+ times the truth.*0\.00390625\)\.",
+    ),
     "feet": (lambda m: m / 0.3048, r"times the truth.*--depth-scale 0\.0003"),
     "disparity": (lambda m: 1 / m, r"inverse to the truth.*1 / value"),
     "largest is near": (lambda m: 10 - m, r"fall where the truth rises.*largest - value"),
@@ -228,7 +232,7 @@ def _without_frame_0(folder: Path) -> None:
         (_changed_pictures("predicted", lambda m: m.T), "transposed.*rows first"),
         (
             _changed_pictures("predicted", lambda m: (m * 0.256).astype(np.uint16)),
-            r"depth predictions are about 0\.2.*--depth-scale 0\.00390625\. Give --force",
+            r"depth predictions are about 0\.2.*--depth-scale 0\.00390625\)\. Give --force",
         ),
         (
             _changed_pictures("label40", lambda m: m - np.uint8(1)),

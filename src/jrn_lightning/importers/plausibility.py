@@ -210,7 +210,7 @@ class _Sample(Generic[Key]):
     def _candidates(self, rereadings: Mapping[str, Tensor]) -> Iterator[_Candidate]:
         order, target = self.given.order, self.target
         place = {key: i for i, key in enumerate(order)}
-        number = _NUMBER[self.given.named]
+        number, name = _NUMBER[self.given.named], self.modality.name
         for what, sign, step in (
             ("are each of the frame after their own, as if counted from 0", 1, -1),
             ("are each of the frame before their own", 1, 1),
@@ -230,7 +230,7 @@ class _Sample(Generic[Key]):
             remedy = reading.remedy
             if reading.factor is not None and self.given.scale is not None:
                 scale = _usual(self.given.scale * reading.factor)
-                remedy = f"Give --{self.modality.name}-scale {scale:.9g}."
+                remedy = f"Give the scale {scale:.9g} (--{name}-scale {scale:.9g})."
             yield _Candidate(reading.what, remedy, reading.outputs, target, _FITTED_SHARE)
         for text, other_target in rereadings.items():
             what, _, remedy = text.partition(": ")
@@ -287,7 +287,9 @@ class _Sample(Generic[Key]):
         """Predictions at the low resolution: ``(N, C, H', W')`` float32."""
         rows = []
         for key in wanted:
-            maps, grid = torch.from_numpy(self.given.read(key)), self.given.grid(key)
+            # PyTorch knows no foreign byte order.
+            maps = torch.from_numpy(np.ascontiguousarray(self.given.read(key), np.float32))
+            grid = self.given.grid(key)
             if transposed:
                 maps = maps.swapaxes(-1, -2)
                 grid = Grid.area((maps.shape[-2], maps.shape[-1]), self.frame)

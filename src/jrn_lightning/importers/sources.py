@@ -124,7 +124,8 @@ class PredictionSource:
                 f"{self.path}: the prediction of frame {frame} has shape {maps.shape}, others "
                 f"have {self.shape}. Predict all frames at one size."
             )
-        return maps if self.scale == 1 else np.asarray(maps * self.scale, np.float32)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused as such
+            return maps if self.scale == 1 else np.asarray(maps * self.scale, np.float32)
 
     def _channels_first(self, maps: NDArray[Any]) -> NDArray[Any]:
         """``(C, h, w)`` of a map in any order of axes."""
