@@ -74,6 +74,7 @@ def test_functions_of_ones_own(functions: ModuleType, mapping: str, tmp_path: Pa
         silent,
         sampling=["unseen", "depth=in-sample"],
         classes=[mapping],
+        force=True,  # made-up maps fit no frame
     )
     assert functions.calls == [3] * 6 + [2]  # of 20 frames
     with PredictionCache(out) as cache:
@@ -105,7 +106,8 @@ def test_a_stopped_prediction_goes_on(functions: ModuleType, tmp_path: Path) -> 
         pass
 
     data, out = BoxRooms(), tmp_path / "own.h5"
-    specs, known = ["depth=py:own:depth", "semantic=py:own:both"], ["unseen"]
+    specs = ["depth=py:own:depth", "semantic=py:own:both"]
+    known = {"sampling": ["unseen"], "force": True}  # made-up maps fit no frame
     whole = data.read
 
     def read(frame: str, **options: Any) -> Any:
@@ -115,14 +117,14 @@ def test_a_stopped_prediction_goes_on(functions: ModuleType, tmp_path: Path) -> 
 
     data.read = read  # type: ignore[method-assign]
     with pytest.raises(Stopped):
-        fill_cache(data, specs, out, silent, sampling=known)
+        fill_cache(data, specs, out, silent, **known)
     assert functions.calls == [1] * 7
     assert not out.exists()
     data.read = whole  # type: ignore[method-assign]
     functions.calls.clear()
-    fill_cache(data, specs, out, silent, sampling=known)
+    fill_cache(data, specs, out, silent, **known)
     assert functions.calls == [1] * 13 + [3] * 6 + [2]
-    fill_cache(data, specs, tmp_path / "whole.h5", silent, sampling=known)
+    fill_cache(data, specs, tmp_path / "whole.h5", silent, **known)
     with PredictionCache(out) as one, PredictionCache(tmp_path / "whole.h5") as other:
         assert one.content_hash == other.content_hash
 
