@@ -361,3 +361,11 @@ def test_values_beyond_the_range_are_clipped_or_named() -> None:
     assert heat.check_prediction(tidy) == "holds 70 (allowed: 0 to 50)"
     assert heat.check_target(np.array([[np.nan, -1.0]])) == "holds -1 (allowed: 0 to 50)"
     assert heat.refined(torch.from_numpy(maps)).flatten().tolist() == [0, 20, 50, 50]
+
+
+def test_a_subclass_may_have_a_unit_of_its_own() -> None:
+    class Temperature(Continuous):
+        unit = "°C"
+
+    assert Temperature("t").attributes["unit"] == Temperature("t").unit == "°C"
+    assert Temperature("t", unit="K").measure("mae").label == "MAE [K]"

@@ -184,6 +184,7 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
     "mute-values": {"mute_values": [m.name for m in MUTE_VALUES]},
     "oracle-ladder": {"ladder": True},
     "gain": {},
+    "three-modalities": {},
     "width-sweep": {"protocols": ["full"], "strata": False},
 }
 
@@ -199,7 +200,8 @@ def test_experiments_are_deltas_that_leave_the_data_open(name: str, small_cache:
         assert EXPERIMENTS[name].items() <= evaluation.items()
         # Alone it is the usual job: what is muted throughout is for a sweep to vary.
         assert cfg.recipe.muted == []
-    assert own.sweep == ("nyu-widths" if name == "width-sweep" else "nyu")
+    sweeps = {"width-sweep": "nyu-widths", "three-modalities": "nyu-three"}
+    assert own.sweep == sweeps.get(name, "nyu")
     assert len((ROOT / "conf" / "experiment" / f"{name}.yaml").read_text().splitlines()) <= 20
 
 

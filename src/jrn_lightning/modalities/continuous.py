@@ -80,7 +80,8 @@ class Continuous(Modality):
                 "one first."
             )
         self._channels = int(channels)
-        self.minimum, self.maximum, self.unit = float(minimum), float(maximum), unit
+        self.minimum, self.maximum = float(minimum), float(maximum)
+        self.unit = unit or self.unit  # a subclass may have one of its own
 
     @property
     def channels(self) -> int:
