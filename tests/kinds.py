@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jrn_lightning.modalities import Continuous, Depth, Modality, Normals, Semantic
+from jrn_lightning.modalities.edges import Edges
 
 
 def kinds(channels: Mapping[str, int]) -> dict[str, Any]:
@@ -81,6 +82,7 @@ KINDS = {
     "street": Kind(Depth("a", maximum=80.0), _uniform(1, 79, 1), _uniform(1, 79)),
     "semantic": Kind(Semantic("a", "wxyz"), _shares, _labels),
     "normals": Kind(Normals("a"), _directions, _directions),
+    "edges": Kind(Edges("a"), _uniform(0, 1, 1), lambda rng, s: rng.uniform(0, 1, s) > 0.7),
     "shading": Kind(Continuous("a"), _uniform(0, 1, 1), _uniform(0, 1)),
     "flow": Kind(
         Continuous("a", channels=3, minimum=-2.0, maximum=6.0, unit="px"),

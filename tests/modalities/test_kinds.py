@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 from torch.nn import functional as F
 from torchmetrics.image import PeakSignalNoiseRatio
@@ -21,6 +22,7 @@ from jrn_lightning.errors import ConfigError
 from jrn_lightning.evaluation import regions
 from jrn_lightning.evaluation.evaluator import ideal_input
 from jrn_lightning.modalities import Continuous, Modality, Normals, Regions
+from jrn_lightning.modalities.edges import Edges
 from tests.kinds import KINDS, Kind
 
 SIZE = (14, 18)
@@ -250,18 +252,38 @@ def continuous_by_others(prediction: NDArray[Any], truth: NDArray[Any]) -> dict[
     }
 
 
+def edges_by_scipy(prediction: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
+    true, predicted = truth == 1, (prediction[:, 0] > 0.5) & (truth != 255)
+    reach = 0.0075 * np.hypot(*truth.shape[-2:])
+    hits = np.zeros(2)
+    for own, other in zip(true, predicted, strict=True):
+        for k, (of, to) in enumerate(((other, own), (own, other))):
+            hits[k] += (distance_transform_edt(~to)[of] <= reach).sum()
+    precision, recall = hits / (predicted.sum(), true.sum())
+    return {
+        "f_measure": 2 * precision * recall / (precision + recall),
+        "precision": precision,
+        "recall": recall,
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "reference", "bin"),
-    [("normals", normals_by_hand, 0.75), ("flow", continuous_by_others, 0)],
+    [
+        ("normals", normals_by_hand, 0.75),
+        ("flow", continuous_by_others, 0),
+        ("edges", edges_by_scipy, 0),
+    ],
 )
 def test_measures_are_those_of_others(name: str, reference: Any, bin: float) -> None:
     kind = KINDS[name]
-    maps, truth = kind.sample(4, (40, 50))
+    size = (120, 180)  # of which edges tolerate 1.6 pixels
+    maps, truth = kind.sample(4, size)
     # Between nothing and all of the truth, so that errors are small and large.
-    share = torch.linspace(0, 1, 50)
+    share = torch.linspace(0, 1, size[1])
     filled = torch.where(truth.isnan(), 0.0, kind.modality.as_map(truth))
     maps = kind.modality.mixed(maps + share * (filled - maps))
-    whole = regions(["full"], (40, 50))
+    whole = regions(["full"], size)
     found = kind.modality.statistics(maps[None], truth, whole)[0, :, 0].sum(0).numpy()
     expected = reference(maps.numpy(), truth.numpy())
     assert set(expected) == {m.name for m in kind.modality.measures}
@@ -369,3 +391,43 @@ def test_a_subclass_may_have_a_unit_of_its_own() -> None:
 
     assert Temperature("t").attributes["unit"] == Temperature("t").unit == "°C"
     assert Temperature("t", unit="K").measure("mae").label == "MAE [K]"
+
+
+# -- edges -----------------------------------------------------------------------------------------
+
+
+def test_edges_within_the_tolerance_are_hits() -> None:
+    edges = Edges("edges")
+    truth = torch.zeros(1, 240, 320, dtype=torch.int64)  # which tolerates 3 pixels
+    truth[0, :, 100] = 1
+    truth[0, 200:, :] = 255
+    for column, hits in ((103, 200), (104, 0)):
+        output = torch.full((1, 1, 240, 320), 0.1)
+        output[..., column] = 0.9
+        found = edges.statistics(output[None], truth, regions(["full"], (240, 320)))[0, 0, 0]
+        assert found.tolist() == [200 * 320, hits, 200, hits, 200]
+        value = edges.measure("f_measure")
+        assert value(found.numpy()) == (hits > 0)
+    nothing = np.array([[9.0, 0, 0, 0, 0], [9, 0, 0, 0, 3], [9, 0, 2, 0, 0]])
+    np.testing.assert_array_equal(value(nothing), [np.nan, 0, 0])
+
+
+def test_outputs_and_probabilities_are_measured_alike() -> None:
+    maps, truth = KINDS["edges"].sample()
+    edges = KINDS["edges"].modality
+    outputs = edges.to_output(maps)
+    both = edges.statistics(torch.stack([maps, outputs]), truth, WHOLE)
+    assert both[0].equal(both[1])
+    assert (outputs < 0).any()
+    torch.testing.assert_close(edges.refined(outputs), maps.clamp(1e-3, 1 - 1e-3))
+
+
+def test_the_loss_of_edges_is_balanced() -> None:
+    maps, truth = KINDS["edges"].sample()
+    edges = KINDS["edges"].modality
+    valid, p = edges.target_valid(truth), maps[:, 0].clamp(1e-3, 1 - 1e-3).double().numpy()
+    on, off = (truth == 1).numpy(), (truth == 0).numpy()
+    beta = off.sum() / valid.sum()
+    expected = -(beta * np.log(p[on]).sum() + (1 - beta) * np.log(1 - p[off]).sum())
+    loss = edges.loss(edges.to_output(maps), truth, valid)
+    assert float(loss) == pytest.approx(float(expected / valid.sum()), rel=1e-5)
