@@ -788,8 +788,8 @@ def test_ground_truth_in_predict_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_kind_of_modality_asks_for_its_module(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5")
     with h5py.File(path, "r+") as file:
-        file["modality/depth"].attrs["kind"] = np.bytes_(b"normals")
-    with pytest.raises(ConfigError, match=r"'normals'.*--plugin"):
+        file["modality/depth"].attrs["kind"] = np.bytes_(b"thermal")
+    with pytest.raises(ConfigError, match=r"'thermal'.*--plugin"):
         PredictionCache(path)
 
 

@@ -28,6 +28,7 @@ def read(name: str) -> NotebookNode:
 def execute(notebook: NotebookNode, sweep: Path, patch: pytest.MonkeyPatch) -> NotebookNode:
     patch.setenv("JRN_SWEEP", str(sweep))
     patch.setenv("JUPYTER_PLATFORM_DIRS", "1")  # else it warns that it will one day
+    patch.setenv("PYTHONWARNINGS", "ignore:IProgress not found")  # tqdm's, where transformers is
     client = NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
     )
