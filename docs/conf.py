@@ -21,6 +21,7 @@ extensions = [
     "generated",  # the references of the configuration and of the command line
 ]
 exclude_patterns = ["_build", "_ext"]
+suppress_warnings = ["toc.not_included"]  # tables that a study links to
 myst_enable_extensions = ["colon_fence", "deflist"]  # no formulas: MathJax is not offline
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # `make docs` has executed them on a sweep

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -117,14 +118,27 @@ def _write(app: Any) -> None:
 
 
 def _studies(app: Any) -> None:
-    """The READMEs of the studies and their pictures, as pages."""
+    """The READMEs of the studies as pages, and what they link to."""
     source, target = Path(app.srcdir).parent / "experiments", Path(app.srcdir) / "studies"
     shutil.rmtree(target, ignore_errors=True)
-    for readme in source.glob("*/README.md"):
-        folder = target / readme.parent.name
-        folder.mkdir(parents=True)
-        for file in (readme, *readme.parent.glob("*.png"), *readme.parent.glob("*.csv")):
-            shutil.copy2(file, folder)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _notebooks(app: Any) -> None:
+    """The notebooks, with what they show of ``runs/rooms`` where ``make sweep`` has made it."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    root, target = Path(app.srcdir).parent, Path(app.srcdir) / "notebooks"
+    sweep = root / "runs" / "rooms"
+    target.mkdir(exist_ok=True)
+    os.environ |= {"JRN_SWEEP": str(sweep), "JUPYTER_PLATFORM_DIRS": "1"}
+    for path in (root / "notebooks").glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        if sweep.is_dir():
+            folder = {"metadata": {"path": str(path.parent)}}
+            NotebookClient(notebook, timeout=600, resources=folder).execute()
+        nbformat.write(notebook, target / path.name)
 
 
 def _links(app: Any, page: str, source: list[str]) -> None:
@@ -138,5 +152,6 @@ def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("builder-inited", _write)
     app.connect("builder-inited", _studies)
+    app.connect("builder-inited", _notebooks)
     app.connect("source-read", _links)
     return {"parallel_read_safe": True}
