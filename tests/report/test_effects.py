@@ -82,6 +82,26 @@ def dots(axes: Axes) -> dict[str, tuple[float, float]]:
     return found
 
 
+@pytest.mark.parametrize("name", [GAIN, OMEGA])
+def test_who_helps_whom_has_a_panel_for_each_that_is_predicted(
+    findings: Findings, name: str
+) -> None:
+    frame = findings.effects
+    if name == OMEGA:
+        frame = frame[~frame["effect"].isin([GAIN, BREAKAGE])]
+    third = frame[frame["source"] == WAY[0]].assign(source="normals", value=0.25)
+    primary = findings.summary.primary
+    primary = {**primary, "normals": primary["depth"]}
+    figure = draw.helps(pd.concat([frame, third]), primary)
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    assert list(panels) == ["→ depth", "→ semantic"]
+    depth = panels["→ depth"]
+    assert [t.get_text() for t in depth.get_yticklabels()] == ["semantic →", "normals →"]
+    found = sorted(at for at, _ in dots(depth).values())
+    expected = [effect(findings, arch, name) for arch in fakes.ARCHITECTURES]
+    assert found == pytest.approx(sorted([*expected, *(0.25 for _ in fakes.ARCHITECTURES)]))
+
+
 def test_every_mute_value_of_every_architecture_is_a_dot(findings: Findings) -> None:
     figure = draw.mute_values(findings.mute_values, *WAY, findings.summary.primary["depth"])
     found = dots(figure.axes[0])

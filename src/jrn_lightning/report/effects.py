@@ -8,7 +8,7 @@ mean over seeds and images, a bar through it its 95 % interval.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import matplotlib
@@ -50,6 +50,40 @@ _KINDS = 20  # of pixels by one modality, the largest
 _WIDTH = 6.8  # of a figure, inches
 # Of the cells of a matrix: not the colours of ink and paper, which follow the page's scheme.
 _DARK, _LIGHT = "#111111", "#FEFEFE"
+
+
+def helps(effects: pd.DataFrame, primary: Mapping[str, MeasureColumn]) -> Figure:
+    """Who helps whom: the gain of every modality on every other, or ω where there is no gain.
+
+    A panel for each modality that is predicted, in the unit of its own measure; in it a group for
+    each of the others, a point per architecture.
+    """
+    effect = GAIN if (effects["effect"] == GAIN).any() else OMEGA
+    rows = effects[effects["effect"] == effect]
+    known = looks(rows)
+    targets = [name for name in primary if (rows["target"] == name).any()]
+    most = max(rows[rows["target"] == name]["source"].nunique() for name in targets)
+    height = 1.7 + most * (0.3 + 0.16 * len(known))
+    figure, grid = canvas(2.9 * len(targets), height, 1, len(targets))
+    step = 0.75 / max(len(known), 1)
+    for axes, target in zip(grid[0], targets, strict=True):
+        own = rows[rows["target"] == target]
+        sources = [name for name in primary if (own["source"] == name).any()]
+        for _, row in own.iterrows():
+            arch, source, value = str(row["arch"]), str(row["source"]), value_in(row)
+            at = sources.index(source) + step * (list(known).index(arch) - (len(known) - 1) / 2)
+            said = f"{_sign(effect)} of {source} on {target}: {words(value)}"
+            point(axes, value, at, known[arch], arch, said, size=5, cap=0)
+        for k in range(1, len(sources)):
+            axes.axhline(k - 0.5, color=FAINT, lw=0.5)
+        axes.set_yticks(range(len(sources)), [f"{name} →" for name in sources])
+        axes.set_ylim(len(sources) - 0.5, -0.5)
+        axes.set_title(f"→ {target}", fontsize="medium")
+        axes.set_xlabel(unit(primary[target]) + stretch(axes, "x", own["value"]))
+        _zero(axes)
+    title(figure, f"Who helps whom: {_sign(effect)}")
+    legend(figure, handles_of(known, lines=False), 5)
+    return figure
 
 
 def decomposition(effects: pd.DataFrame, source: str, target: str, column: MeasureColumn) -> Figure:
