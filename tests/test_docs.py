@@ -9,13 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.importers import miniatures
 from tests.importers.test_nyu import write_folder
 from tests.jobs import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = sorted(p for p in DOCS.glob("*.md") if "```sh" in p.read_text("utf-8"))
+PAGES = [p for p in sorted(DOCS.glob("*.md")) if "```sh" in p.read_text("utf-8")]
+PAGES += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 #: in the order of the page: language and text of the blocks that are not excused
 _BLOCK = re.compile(r"(<!-- not run: [^>]*-->\n)?^```(sh|python|yaml)\n(.*?)^```$", re.M | re.S)
 
@@ -24,6 +27,8 @@ PRELUDE = r"""
 set -eu
 quick() {
     case "$*" in *data=*) rooms= ;; *) rooms="$ROOMS" ;; esac
+    case "$*" in *width-sweep*)  # 64 networks
+        rooms="$rooms arch.fusion_channels=1,2 arch.stem_channels=5 seed=0" ;; esac
     "$PYTHON" "$ROOT/run.py" "$@" $rooms trainer.limit_frames=6 recipe.epochs=1 \
         evaluation.resamples=50 trainer.progress=false $OWN
 }
@@ -53,6 +58,11 @@ def swept(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "rooms.h5").hardlink_to(cache)
     shutil.copy2(small_cache, folder / "nyu.h5")
     write_folder(folder / "NYU")
+    shutil.copytree(folder / "NYU" / "rgb", folder / "photographs")
+    for id, made in miniatures.cityscapes(folder / "cityscapes").items():
+        guess = np.eye(19, dtype=np.float32)[made.label % 19].transpose(2, 0, 1) * 0.5 + 0.5 / 19
+        miniatures.save(folder / f"depth/{id}.npy", np.where(made.depth > 0, made.depth, 5) * 1.05)
+        miniatures.save(folder / f"semantic/{id}.npy", guess)
     return folder
 
 
@@ -106,7 +116,8 @@ def test_every_command_of_a_page_runs(page: Path, reader: Path) -> None:
             (reader / name).write_text(text, "utf-8")
             script.append(f"python {name}")
         elif language == "sh":
-            script.append(re.sub(r"seed=[0-9,]+", "seed=0", text))
+            text = re.sub(r"/data/cityscapes|\bDIR\b", "cityscapes", text)
+            script.append(re.sub(r"seed=[0-9,]+", "seed=0", text).replace("--folds 3", "--folds 2"))
     _run(reader, "\n".join(script))
 
 

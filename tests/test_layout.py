@@ -6,6 +6,7 @@ import ast
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -190,11 +191,22 @@ def test_tests_mirror_the_package() -> None:
 @cache
 def tracked() -> list[Path]:
     """Files under version control, and new ones that are not ignored."""
+    return listed("--cached", "--others", "--exclude-standard")
+
+
+def listed(*options: str) -> list[Path]:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    command = ["git", "ls-files", *options, "-z"]
     names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return [p for n in names.split("\0") if n and (p := ROOT / n).is_file()]
+
+
+def test_the_source_distribution_holds_every_tracked_file() -> None:
+    """Hatch leaves out what .gitignore names, also where it is tracked."""
+    assert not listed("--cached", "--ignored", "--exclude-standard")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert "sdist" not in project["tool"]["hatch"]["build"]["targets"]
 
 
 # Put together here, so that this file may be searched too.

@@ -74,7 +74,7 @@ def configuration() -> str:
         said, hints = _comments(cls), get_type_hints(cls)
         groups = [f.name for f in fields(cls) if is_dataclass(hints[f.name])]
         doc = inspect.cleandoc(cls.__doc__ or "").replace("``", "`")
-        text.extend(["", f"## `{name}`" if name else "## One job", "", doc, ""])
+        text.extend(["", *([f"## `{name}`", "", doc] if name else ["## One job"]), ""])
         text.extend(["| key | value | default | |", "|---|---|---|---|"])
         for field in fields(cls):
             if not name and field.name in groups:
@@ -106,7 +106,22 @@ def command_line() -> str:
     """Every command of ``jrn``, as Typer documents it."""
     command = [sys.executable, "-m", "typer", "jrn_lightning.cli", "utils", "docs", "--name", "jrn"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return "# Command line\n\n" + done.stdout.split("\n", 1)[1]
+    text = done.stdout.split("\n", 1)[1]
+    said = dict(re.findall(r"^#+ `jrn (.+)`\n\n(.+)", text, re.M))
+    within = ""  # the group whose commands are listed; Typer cuts what it says of them
+
+    def whole(line: re.Match[str]) -> str:
+        nonlocal within
+        if line["group"]:
+            within = line["group"] + " "
+            return line[0]
+        return f"* `{line['name']}`: {said[within + line['name']]}"
+
+    text = re.sub(r"^#+ `jrn (?P<group>.+)`$|^\* `(?P<name>\w+)`: .*$", whole, text, flags=re.M)
+    # Examples are to be copied.
+    example = re.compile(r"^Examples?: (jrn .+)$", re.M)
+    text = example.sub(lambda m: "```console\n$ " + m[1].replace(" · ", "\n$ ") + "\n```", text)
+    return "# Command line\n\n" + text
 
 
 def _write(app: Any) -> None:

@@ -260,6 +260,8 @@ def test_normals_of_a_plane() -> None:
         ({"splits": {"tets": "rest"}}, r"splits\.tets: Did you mean 'test'"),
         ({"splits": {"train": {"match": "{place}", "values": "hal"}}},
          r"splits\.train has no frame: {place} is hall, kitchen, none of hal"),
+        ({"splits": {"train": {"match": None, "values": ["hall_1"]}}},
+         r"the id is hall/1, .*, none of hall_1\. With id: .* as id: '{place}_{id}'"),
         ({"splits": {"test": {"values": ["hall/1"]}, "val": {"values": ["hall/1"]}}},
          r"splits\.val: frame 'hall/1' is in test as well"),
         ({"splits": {"train": {"file": "none.txt"}}}, r"none\.txt cannot be read"),

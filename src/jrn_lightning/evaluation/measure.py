@@ -51,17 +51,17 @@ class Influence:
 
     @property
     def measures(self) -> pd.DataFrame:
-        """Setup, protocol, pooling, modality, measure, value, low, high: each measure in each."""
+        """Each measure in each setup, protocol, pooling and modality, with value, low, high."""
         return pd.DataFrame(self.results.metrics)
 
     @property
     def improvement(self) -> pd.DataFrame:
-        """A(joint) - A(untouched input): protocol, pooling, modality, measure, value, low, high."""
+        """A(joint) - A(untouched input) in each protocol, pooling, modality; value, low, high."""
         return pd.DataFrame(self.results.improvement)
 
     @property
     def omega(self) -> pd.DataFrame:
-        """ω: source, target, protocol, pooling, measure, value, low, high."""
+        """ω, by source, target, protocol, pooling and measure, with value, low, high."""
         return pd.DataFrame(self.results.influence)
 
     @property

@@ -201,6 +201,9 @@ class Folder:
             some = in_order(set(of.values()))
             shown = ", ".join(some[:5]) + (", …" if len(some) > 5 else "")
             known = f"{match or 'the id'} is {shown}, none of {', '.join(sorted(values)[:3])}"
+            if match is None:
+                fields = "_".join(f"{{{name}}}" for name in next(iter(found.values())))
+                known += f". With id: the layout says what a frame is called, as id: '{fields}'"
         if not chosen:
             raise CacheError(f"{where} has no frame: {known}.")
         return chosen

@@ -73,7 +73,7 @@ class Sweep:
 
     @cached_property
     def answer(self) -> Answer:
-        """Who helps whom, by how much, how sure that is, and what to run next: sentences."""
+        """Sentences on who helps whom, by how much, how sure that is, and what to run next."""
         return answer(self._known)
 
     @property
@@ -100,24 +100,24 @@ class Sweep:
 
     @property
     def comparison(self) -> pd.DataFrame:
-        """Every measure: a row for the untouched input, each architecture, job and published row.
+        """Every measure, a row for the untouched input, each architecture and each job.
 
-        Unrounded, accuracies as fractions; ``kind`` says what a row is.
+        Published rows follow. Unrounded, accuracies as fractions; ``kind`` says what a row is.
         """
         return tables.frame(self.summary)
 
     effects = _frame(
         "effects", "Improvement, ω, gain and breakage of each architecture, with p-values."
     )
-    differences = _frame("differences", "Each pair of architectures: first - second, with p.")
+    differences = _frame("differences", "First - second of each pair of architectures, with p.")
     mute_values = _frame("mute_values", "ω by what a muted input is replaced with.")
-    strata = _frame("strata", "ω and gain by kind of pixel: class, distance, edge.")
+    strata = _frame("strata", "ω and gain by kind of pixel (class, distance, edge).")
     ladder = _frame("ladder", "A as one input goes from its truth to nothing.")
     images = _frame("images", "A, ω and gain of every test image alone.")
     protocols = _frame("protocols", "Every measure under every protocol.")
-    points = _frame("points", "Figure 8: A and ω of every trained network.")
-    envelope = _frame("envelope", "Figure 8: the upper concave envelope through the points.")
-    peaks = _frame("peaks", "Figure 8: the ω that serves best, if there is one.")
+    points = _frame("points", "A and ω of every trained network, as in Figure 8.")
+    envelope = _frame("envelope", "The upper concave envelope through the points, as in Figure 8.")
+    peaks = _frame("peaks", "The ω that serves best, if there is one.")
 
     # -- figures -------------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ class Sweep:
 
     @cached_property
     def summary(self) -> Summary:
-        """The comparison with what its columns mean: modalities, measures, directions."""
+        """The comparison with what its columns mean (modalities, measures, directions)."""
         known = [p for job in self.records.finished for p in (job.data or {})["protocols"]]
         return summarize(
             self.records,
