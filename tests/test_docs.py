@@ -49,14 +49,13 @@ NETWORKS = ["image=[48,64]", "stride=4", "width=8", "epochs=1", "folds=2"]
 
 
 @pytest.fixture(scope="session")
-def swept(small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a reader has it who has followed the first page, and NYU beside it."""
     folder = tmp_path_factory.mktemp("docs") / "reader"
     folder.mkdir()
     _run(folder, "jrn run -m arch=sum60,cat60 seed=0,1 logger=none")
     cache = next((folder.parent.parent / "home").rglob("rooms-*.h5"))
     (folder / "rooms.h5").hardlink_to(cache)
-    shutil.copy2(small_cache, folder / "nyu.h5")
     write_folder(folder / "NYU")
     shutil.copytree(folder / "NYU" / "rgb", folder / "photographs")
     for id, made in miniatures.cityscapes(folder / "cityscapes").items():
