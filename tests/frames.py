@@ -42,6 +42,8 @@ class BoxRooms:
         }
         self.reads = 0
 
+    stamp = "boxes"
+
     def scene(self, frame: str) -> str:
         """Two neighbours share one."""
         return f"scene_{(int(frame) - 1) // 2}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 import scipy.io
 import yaml
 
-from jrn_lightning.cache import PredictionCache, check
+from jrn_lightning.cache import PredictionCache, check, writer
 from jrn_lightning.errors import CacheError
 from jrn_lightning.importers import layout
 from jrn_lightning.importers.arrays import read_array
@@ -101,6 +102,44 @@ def test_a_folder_of_ones_own_becomes_a_cache(tmp_path: Path) -> None:
             np.testing.assert_array_equal(test.target("semantic", i), written[id].label)
             np.testing.assert_allclose(test.prediction("depth", i)[0], written[id].depth, atol=6e-4)
     assert not data.remarks
+
+
+@pytest.mark.parametrize("changed", ["nothing", "a truth", "the layout", "a prediction"])
+def test_a_killed_build_goes_on_where_it_follows_from_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    monkeypatch.setattr(writer, "_FLUSH", 0.0)
+    write(tmp_path)
+    data = opened(tmp_path)
+    whole, killed = tmp_path / "whole/a.h5", tmp_path / "killed/a.h5"
+    killed.parent.mkdir()
+
+    def copy_after_two() -> None:  # what is on the disk is what a kill leaves there
+        if not list(killed.parent.glob("*.part")) and len(reads) == 2:
+            (part,) = whole.parent.glob("*.part")
+            shutil.copy(part, killed.parent)
+
+    reads: list[str] = []
+    read = Folder.read
+
+    def counted(self: Folder, frame: str, **options: Any) -> Any:
+        reads.append(frame)
+        return read(self, frame, **options)
+
+    monkeypatch.setattr(Folder, "read", counted)
+    build(data, data.predictions(), whole, checked=True, advance=copy_after_two)
+    reads.clear()
+    if changed == "a truth":
+        save(tmp_path / f"depth/{IDS[0]}.png", np.full(SIZE, 2000, np.uint16))
+    if changed == "a prediction":
+        np.save(tmp_path / f"odds/{IDS[0]}.npy", np.full((3, 6, 8), 1 / 3, np.float32))
+    data = opened(tmp_path, **({"depth": {"scale": 0.0005}} if changed == "the layout" else {}))
+    build(data, data.predictions(), killed, checked=True)
+    assert reads == (IDS[2:] if changed == "nothing" else IDS)
+    assert [file.name for file in killed.parent.iterdir()] == ["a.h5"]
+    with PredictionCache(whole) as a, PredictionCache(killed) as b:
+        assert check(b) == []
+        assert (a.content_hash == b.content_hash) == (changed == "nothing")
 
 
 def test_truth_with_channels_and_a_frame_without_it(tmp_path: Path) -> None:

@@ -515,6 +515,7 @@ class Ramps:
 
     size = SIZE
     path = Path("frames")
+    stamp = "ramps"
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)

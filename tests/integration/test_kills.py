@@ -22,10 +22,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from jrn_lightning.records import record
 from tests.cli.test_single_task import TINY, write_frames
+from tests.importers.miniatures import save, scene_of
+from tests.importers.test_folder import content, write
 from tests.jobs import command
 
 KILLS = int(os.environ.get("JRN_KILLS", "3"))
@@ -49,6 +52,7 @@ for line in sys.stdin:
     if not pid:
         os.chdir(folder)
         os.environ["JRN_HOME"] = folder + "/home"
+        sys.path.append(os.path.dirname(folder))
         log = os.open("../log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1), os.dup2(log, 2)
         sys.argv, code = argv, 0
@@ -116,6 +120,27 @@ def _from_files(tmp: Path, _: Path) -> Arguments:
     return ["jrn", "cache", "nyu", "--frames", str(frames), *given, "--out", "nyu.h5"]
 
 
+def _folder(tmp: Path, _: Path) -> Arguments:
+    root = tmp / "data"
+    for n, id in enumerate(id for ids in write(root) for id in (ids, f"{ids}0", f"{ids}1")):
+        image, made = scene_of(n, 3, (384, 512))
+        save(root / f"rgb/{id}.png", image)
+        save(root / f"depth/{id}.png", np.rint(made.depth * 1000).astype(np.uint16))
+        save(root / f"label/{id}.png", made.label)
+    (root / "three.yaml").write_text("a: 0\nb: 1\nc: 2\n")
+    given = content(predictions={})
+    (root / "mine.yaml").write_text(yaml.safe_dump(given))
+    (tmp / "own.py").write_text(
+        "import torch\n"
+        "def depth(images): return 2 + images[:, :1, ::8, ::8] / 255\n"
+        "def semantic(images): return torch.full((len(images), 3, 4, 6), 1 / 3)\n"
+        "depth.version = '1'\n"
+    )
+    return ["jrn", "cache", "folder", str(root), "--layout", str(root / "mine.yaml"),
+            "--predict", "depth=py:own:depth", "--predict", "semantic=py:own:semantic",
+            "--sampling", "unseen", "--out", "own.h5"]  # fmt: skip
+
+
 def _single_task(tmp: Path, _: Path) -> Arguments:
     frames = write_frames(tmp / "nyu")
     return ["jrn", "cache", "nyu", "--frames", str(frames), "--single-task", "small", *TINY,
@@ -135,7 +160,9 @@ def _sweep(_: Path, cache: Path) -> Arguments:
     return command(cache, Path("runs"), "-m", "arch=cat1,cat5", "recipe.epochs=2")[1:]
 
 
-CASES = {f.__name__.strip("_"): f for f in (_from_files, _single_task, _rooms, _job, _sweep)}
+CASES = {
+    f.__name__.strip("_"): f for f in (_from_files, _folder, _single_task, _rooms, _job, _sweep)
+}
 
 
 @pytest.mark.slow
@@ -181,8 +208,9 @@ def _moment(folder: Path) -> str:
         ("rooms", "*_room_*.npz"),
         ("checkpoints", "*.ckpt"),
         ("predictions", "*-fold?.npz"),
+        ("predicted frames", "*-predictions/*/*.npz"),
         ("unfinished caches", "*.h5.*.part"),
-        ("caches", "[nr]*.h5"),
+        ("caches", "[nor]*.h5"),
         ("statistics", "statistics.h5"),
         ("figures", "[!.]*.png"),
     ):

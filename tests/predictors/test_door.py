@@ -127,6 +127,14 @@ def test_a_stopped_prediction_goes_on(functions: ModuleType, tmp_path: Path) -> 
     fill_cache(data, specs, tmp_path / "whole.h5", silent, **known)
     with PredictionCache(out) as one, PredictionCache(tmp_path / "whole.h5") as other:
         assert one.content_hash == other.content_hash
+    # With other pictures than before the stop nothing is gone on with.
+    data.read = read  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        fill_cache(data, specs, out, silent, **known)
+    data.read, data.stamp = whole, "other boxes"  # type: ignore[method-assign]
+    functions.calls.clear()
+    fill_cache(data, specs, out, silent, **known)
+    assert functions.calls == [1] * 20 + [3] * 6 + [2]
 
 
 def test_nothing_goes_on_that_may_have_changed(functions: Any, tmp_path: Path) -> None:

@@ -53,6 +53,15 @@ def test_another_size_is_prepared_anew(tmp_path: Path) -> None:
     assert prepare(BoxRooms(), (24, 32), tmp_path).images.shape == (20, 24, 32, 3)
 
 
+def test_other_files_are_prepared_anew(tmp_path: Path) -> None:
+    data = BoxRooms(2)
+    prepare(data, (24, 32), tmp_path)
+    data.stamp = "other boxes"
+    reads = data.reads
+    prepare(data, (24, 32), tmp_path)
+    assert data.reads == 2 * reads
+
+
 def test_an_image_of_the_right_size_is_left_alone() -> None:
     image = np.zeros((4, 6, 3), np.uint8)
     assert small_image(image, (4, 6)) is image

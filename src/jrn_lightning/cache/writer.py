@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple
@@ -40,20 +41,23 @@ from jrn_lightning.cache.format import (
     digest,
     set_text,
 )
+from jrn_lightning.cache.unfinished import lock, reopen
 from jrn_lightning.errors import CacheError
 from jrn_lightning.modalities import Modality
 
 # What the system says when there is no room: disk, quota, largest file.
 _FULL: Final = {n: os.strerror(n) for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
 _STOPPING: Final = (signal.SIGTERM, signal.SIGHUP)
+_FLUSH: Final = 0.2  # seconds of work that a kill may cost
 
 
 class CacheWriter:
     """Writes a prediction cache, as a context manager.
 
-    The file grows under ``<path>.<random>.part`` and gets its name when every announced sample
-    has been written. On any error, and on SIGINT, SIGTERM or SIGHUP, nothing is left behind; what
-    a killed process left of the same cache is removed.
+    The file grows under ``<path>.<text>.part`` and gets its name when every announced sample has
+    been written. On any error nothing is left behind. On SIGINT, SIGTERM or SIGHUP nothing is
+    either, unless ``follows`` is given: then it stays as when the process is killed, and the next
+    writer that is given the same goes on with it (see :meth:`holds`); any other removes it.
 
     Args:
         path: the file to make.
@@ -61,6 +65,8 @@ class CacheWriter:
         frame: (H, W) of ground truth and images.
         force: replace an existing file.
         notes: remarks to show in ``jrn cache info``, e.g. the label space.
+        follows: hash of all that the splits, ground truths and images follow from; None where
+            a stopped build is to start again.
 
     Raises:
         CacheError: the file exists; the disk is full; a sample that breaks the format (on
@@ -75,13 +81,19 @@ class CacheWriter:
         frame: tuple[int, int],
         force: bool = False,
         notes: Mapping[str, str] | None = None,
+        follows: str | None = None,
     ) -> None:
         self.path = Path(path).absolute()
         self.modalities = dict(modalities)
         self.frame = (int(frame[0]), int(frame[1]))
         self.force = force
         self.notes = dict(notes or {})
-        self._part = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.part")
+        self._part = self._unfinished(secrets.token_hex(4))
+        #: the name under which it is gone on with, once it holds all but samples
+        self._known = None if follows is None else self._unfinished(follows[:16])
+        self._lock: int | None = None
+        self._goes_on = False
+        self._flushed = 0.0
         self._file: h5py.File | None = None
         self._splits: dict[str, SplitContent] = {}
         self._digests: dict[str, dict[int, bytes]] = {}
@@ -94,9 +106,10 @@ class CacheWriter:
             with self._writing():
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._remove_abandoned()
-                self._file = h5py.File(
-                    self._part, "w", libver=("v110", "v110"), locking="best-effort", rdcc_nbytes=0
-                )
+                if self._goes_on:
+                    return self
+                self._file = self._opened("w")
+                self._lock = lock(self._part)
                 group = self._file.create_group(MODALITY, track_order=True)
                 for name, modality in self.modalities.items():
                     attributes = json.dumps(modality.attributes)
@@ -159,7 +172,8 @@ class CacheWriter:
             truths=self._checked_truths(name, truths or {}, targets),
         )
         check_ids([*self._splits.values(), split], self.path)
-        self._create(split)
+        if not self._goes_on:
+            self._create(split)
         self._splits[name] = split
         self._digests[name] = {}
 
@@ -201,16 +215,69 @@ class CacheWriter:
             for key, field in part.fields(self.modalities, self.frame).items()
         }
         with self._writing() as file:
+            self._begin(file)
             for key, array in arrays.items():
                 file[split][key][i] = array
+            if time.monotonic() - self._flushed > _FLUSH:
+                file.flush()
+                self._flushed = time.monotonic()
         self._digests[split][i] = digest(arrays.values())
+
+    def holds(self, split: str, i: int, predictions: Mapping[str, NDArray[Any]]) -> bool:
+        """Whether frame ``i`` was written before a stop, with these predictions.
+
+        It is then not to be written again.
+        """
+        if not self._goes_on:
+            return False
+        assert self._file is not None
+        part = self._splits[split]
+        arrays: dict[str, NDArray[Any]] = {}
+        try:
+            for key in part.fields(self.modalities, self.frame):
+                dataset = self._file[split][key]
+                place = (i, *(0,) * (dataset.ndim - 1))
+                if dataset.id.get_chunk_info_by_coord(place).byte_offset is None:
+                    return False
+                arrays[key] = dataset[i]
+        except (OSError, RuntimeError):  # cut off: the checksum is wrong
+            return False
+        # Zeros, whose checksum is zero, may be a block that was lost in a power cut.
+        if not all(array.any() for array in arrays.values()):
+            return False
+        stored = (arrays[f"{keys.PREDICTION}/{m}"] for m in self.modalities)
+        given = (np.asarray(predictions[m], part.specs[m].dtype) for m in self.modalities)
+        if not all(map(np.array_equal, stored, given)):
+            return False
+        self._digests[split][i] = digest(arrays.values())
+        return True
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             if error is None:
                 self._finish()
         finally:
-            self._leave()
+            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            self._leave(keep=stopped and self._part == self._known)
+
+    def _unfinished(self, text: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.{text}.part")
+
+    def _opened(self, mode: str) -> h5py.File:
+        return h5py.File(  # the lock is our own: HDF5 gives its up where it writes for readers
+            self._part, mode, libver=("v110", "v110"), locking=False, rdcc_nbytes=0
+        )
+
+    def _begin(self, file: h5py.File) -> None:
+        """Before the first sample: from here on the file is whole at any moment."""
+        if self._known is None or self._lock is None or file.swmr_mode:
+            return
+        file.swmr_mode = True
+        with suppress(OSError):  # another process builds the same, or there are no links
+            if self._part != self._known:
+                os.link(self._part, self._known)
+                self._part.unlink()
+                self._part = self._known
 
     def _refuse(self, split: str, why: str) -> NoReturn:
         raise CacheError(f"{self.path}: split {split!r} {why}")
@@ -302,6 +369,11 @@ class CacheWriter:
                     f"were never written, the first of them {missing[0]!r}."
                 )
         with self._writing() as file:
+            if file.swmr_mode:  # takes no attributes
+                file.close()
+                whole = self._unfinished(secrets.token_hex(4))
+                self._part = self._part.rename(whole)
+                file = self._file = self._opened("r+")
             file.attrs["version"] = VERSION
             file.attrs["frame"] = np.array(self.frame, np.int64)
             set_text(file, "format", FORMAT)
@@ -316,21 +388,31 @@ class CacheWriter:
             os.replace(self._part, self.path)
 
     def _remove_abandoned(self) -> None:
-        """Remove unfinished files of this name that no living process holds the lock of."""
+        """Go on with, or remove, unfinished files of this name that no living process locks."""
         for part in self.path.parent.glob(f"{glob.escape(self.path.name)}.*.part"):
-            with suppress(ImportError, OSError), part.open("rb") as file:
-                import fcntl  # where HDF5 locks files, too
+            if (held := lock(part)) is None:
+                continue
+            if part == self._known:
+                with suppress(OSError, ValueError):
+                    reopen(part)
+                    self._part, self._lock = part, held
+                    self._file = self._opened("r+")
+                    self._goes_on = True
+                    continue
+            part.unlink(missing_ok=True)
+            os.close(held)
 
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                part.unlink()
-
-    def _leave(self) -> None:
-        """Leave nothing behind but a finished file."""
+    def _leave(self, keep: bool = False) -> None:
+        """Leave nothing behind but a finished file, or one to go on with."""
         with suppress(Exception):  # closing flushes, which fails again on a full disk
             if self._file is not None:
                 self._file.close()
         with suppress(OSError):
-            self._part.unlink(missing_ok=True)
+            if not keep:
+                self._part.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
         while self._handlers:
             signal.signal(*self._handlers.popitem())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def build(
     notes: Mapping[str, str] | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> None:
-    """Write the cache.
+    """Write the cache; what a stopped call of the same left of it is not written again.
 
     Predictions slightly beyond the range of their modality are brought back to it; how many samples
     that were is noted in the cache.
@@ -90,20 +91,31 @@ def build(
     for name, given in inputs.items():
         if conversion := getattr(given.source, "conversion", ""):
             remarks[f"{name}_predictions"] = conversion
-    with CacheWriter(out, modalities=kinds, frame=data.size, force=force, notes=remarks) as writer:
-        for split, ids in data.splits.items():
-            writer.add_split(
-                split,
-                ids=ids,
-                scenes=[data.scene(frame) for frame in ids],
-                predictions={
-                    name: _spec(given, hashes[name], split, data.size)
-                    for name, given in inputs.items()
-                },
-                targets=split != keys.PREDICT,
-                images=images,
-                truths=_truths(data, split),
-            )
+    splits: dict[str, dict[str, Any]] = {
+        split: {
+            "ids": ids,
+            "scenes": [data.scene(frame) for frame in ids],
+            "predictions": {
+                name: _spec(given, hashes[name], split, data.size) for name, given in inputs.items()
+            },
+            "targets": split != keys.PREDICT,
+            "images": images,
+            "truths": _truths(data, split),
+        }
+        for split, ids in data.splits.items()
+    }
+    described = {name: (kind.kind, kind.attributes) for name, kind in kinds.items()}
+    about = repr((data.stamp, data.size, described, remarks, splits))
+    with CacheWriter(
+        out,
+        modalities=kinds,
+        frame=data.size,
+        force=force,
+        notes=remarks,
+        follows=hashlib.sha256(about.encode(errors="backslashreplace")).hexdigest(),
+    ) as writer:
+        for split, content in splits.items():
+            writer.add_split(split, **content)
         clipped = dict.fromkeys(kinds, 0)
         for split, ids in data.splits.items():
             for i, id in enumerate(ids):
@@ -111,15 +123,16 @@ def build(
                 for name, kind in kinds.items():
                     predictions[name], beyond = kind.clipped(inputs[name].source.read(id))
                     clipped[name] += beyond
-                frame = data.read(id, image=images, targets=split != keys.PREDICT)
-                writer.write(
-                    split,
-                    i,
-                    predictions=predictions,
-                    targets=frame.targets,
-                    image=frame.image,
-                    alternatives=frame.alternatives,
-                )
+                if not writer.holds(split, i, predictions):
+                    frame = data.read(id, image=images, targets=split != keys.PREDICT)
+                    writer.write(
+                        split,
+                        i,
+                        predictions=predictions,
+                        targets=frame.targets,
+                        image=frame.image,
+                        alternatives=frame.alternatives,
+                    )
                 advance()
         for name, count in clipped.items():
             if count:

@@ -20,7 +20,7 @@ from jrn_lightning.files import read_text
 from jrn_lightning.importers import decode
 from jrn_lightning.importers.arrays import read_array
 from jrn_lightning.importers.build import Input
-from jrn_lightning.importers.frames import Frame, in_order
+from jrn_lightning.importers.frames import Frame, in_order, stamp_of
 from jrn_lightning.importers.labels import LabelSpace, space
 from jrn_lightning.importers.layout import ImageLayout, Layout, MapLayout
 from jrn_lightning.importers.patterns import Pattern
@@ -81,6 +81,18 @@ class Folder:
                 f"{prefix}label_space": labels_of.name,
                 f"{prefix}label_space_hash": labels_of.hash,
             }
+
+    @property
+    def stamp(self) -> str:
+        """See :class:`~jrn_lightning.importers.frames.DataSet`."""
+        maps = self.layout.maps.values()
+        frames = [frame for ids in self.splits.values() for frame in ids]
+        files = [path for frame in frames for path in self.files(frame).values()]
+        for camera in (made.camera for made in maps if made.camera and made.camera.file):
+            pattern = Pattern(camera.file, "camera")
+            files += [pattern.path(self.path, self._fields[frame]) for frame in frames]
+        files += [self.path / made.translate["file"] for made in maps if made.translate]
+        return stamp_of(files, self.layout, self.notes)
 
     def scene(self, frame: str) -> str:
         """What the layout's ``scene`` is for a frame."""

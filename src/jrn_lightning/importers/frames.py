@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -47,6 +48,10 @@ class DataSet(Protocol):
     path: Path
 
     @property
+    def stamp(self) -> str:
+        """Changes with every file that is read, and with how: what is begun is gone on with."""
+
+    @property
     def modalities(self) -> Mapping[str, Modality]:
         """What the ground truth is of, in the order of a cache."""
 
@@ -55,6 +60,20 @@ class DataSet(Protocol):
 
     def read(self, frame: str, *, image: bool = True, targets: bool = True) -> Frame:
         """One frame; ``targets`` only for frames with ground truth."""
+
+
+def stamp_of(files: Iterable[Path | None], *about: object) -> str:
+    """What changes with any of the files, or with what else is told.
+
+    The system's own time of a file's last change cannot be set: a file that another one of the
+    same size and age takes the place of is seen, too.
+    """
+    sha = hashlib.sha256(repr(about).encode(errors="backslashreplace"))
+    for file in files:
+        found = file.stat() if file is not None and file.exists() else None
+        facts = found and (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        sha.update(repr((str(file), facts)).encode(errors="backslashreplace"))
+    return sha.hexdigest()
 
 
 def frame_id(number: int) -> str:

@@ -19,7 +19,7 @@ from jrn_lightning import keys
 from jrn_lightning.errors import CacheError
 from jrn_lightning.files import read_text
 from jrn_lightning.importers import pictures
-from jrn_lightning.importers.frames import Frame, frame_id
+from jrn_lightning.importers.frames import Frame, frame_id, stamp_of
 from jrn_lightning.importers.labels import NYU40, LabelSpace
 from jrn_lightning.importers.sources import read_mat
 from jrn_lightning.modalities import Depth, Modality, Semantic
@@ -39,6 +39,7 @@ _PICTURE_METRES: Final = np.minimum((np.arange(256) + 0.5) / 255 * _LARGEST, _LA
 _PICTURE_METRES[0] = Depth.invalid
 _SATURATED: Final = 10.0  # metres; the raw sensor depth is cut off here
 
+_KINDS: Final = ("rgb", "depth", "label40")
 _COLOURS: Final = (".jpg", ".jpeg", ".png")
 
 # Scenes of a folder without scene names, see FrameFolder.
@@ -115,6 +116,13 @@ class FrameFolder:
             "scenes": "runs of neighbouring frames of one split and scene type, long ones cut "
             "where the colours change",
         }
+
+    @property
+    def stamp(self) -> str:
+        """See :class:`.DataSet`."""
+        stems = [f"{kind}/{f}" for ids in self.splits.values() for f in ids for kind in _KINDS]
+        files = (self.path / f"{stem}{suffix}" for stem in stems for suffix in _COLOURS)
+        return stamp_of(files, self._scale, self._partial, self.notes)
 
     def scene(self, frame: str) -> str:
         """Named after its type, where known, and its first frame."""
@@ -299,6 +307,11 @@ class LabeledMat:
             "ground_truth": f"{truth}, raw labels",
             "scenes": "the data set's own",
         }
+
+    @property
+    def stamp(self) -> str:
+        """See :class:`.DataSet`."""
+        return stamp_of([self.path], self.truths, self.notes)
 
     def scene(self, frame: str) -> str:
         """The data set's name of it."""

@@ -120,6 +120,7 @@ class _Job:
     frames: Path
     network: Path
     fingerprint: str
+    stamp: str  # of the data set
     statistics: torch.Tensor  # of the training truth
     accelerator: str
 
@@ -131,7 +132,7 @@ class _Job:
     @property
     def predictions_fingerprint(self) -> str:
         """What the predictions follow from."""
-        return f"{self.fingerprint} {self.fold.predicted}"
+        return f"{self.fingerprint} {self.fold.predicted} {self.stamp}"
 
 
 def _costs(fold: Fold, settings: SingleTaskSettings) -> tuple[float, float]:
@@ -233,7 +234,10 @@ class CrossFit:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         frames = prepare(self.data, self.settings.size, self.folder / _FRAMES, lambda: advance(1.0))
-        jobs = {name: [self._job(name, f, frames) for f in self.folds] for name in self.names}
+        stamp = self.data.stamp
+        jobs = {
+            name: [self._job(name, f, frames, stamp) for f in self.folds] for name in self.names
+        }
         waiting = []
         for job in (job for of in jobs.values() for job in of):
             if self._finished(job):
@@ -263,7 +267,7 @@ class CrossFit:
             + ("; mirrored images averaged" if s.mirror else "")
         )
 
-    def _job(self, name: str, fold: Fold, frames: PreparedFrames) -> _Job:
+    def _job(self, name: str, fold: Fold, frames: PreparedFrames, stamp: str) -> _Job:
         modality = self.data.modalities[name]
         known = set(frames.usable[name])
         usable = tuple(n for n in fold.training if frames.row[n] in known)
@@ -287,6 +291,7 @@ class CrossFit:
             frames.folder,
             self.folder / f"{name}-fold{fold.index}.ckpt",
             _fingerprint(self.settings, modality, fold, frames),
+            stamp,
             statistics,
             self.accelerator,
         )

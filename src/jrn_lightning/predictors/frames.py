@@ -76,7 +76,12 @@ def prepare(
             reading a frame refuses.
     """
     ids = [frame for split in data.splits.values() for frame in split]
-    wanted = {"ids": ids, "size": list(size), "modalities": list(data.modalities)}
+    wanted = {
+        "ids": ids,
+        "size": list(size),
+        "modalities": list(data.modalities),
+        "stamp": data.stamp,
+    }
     listing = folder / _LISTING
     if listing.is_file():
         known = json.loads(listing.read_text("utf-8"))

@@ -95,7 +95,7 @@ class Predicted:
         #: end of the range
         self._top: float | None = getattr(modality, "maximum", None) if predictor.ranged else None
         self._sum, self.unmapped = self._sums(mapping)
-        self._open(mapping)
+        self._open(mapping, data.stamp)
         waiting = [i for i in range(len(self.ids)) if not self._file(i).exists()]
         advance(len(self.ids) - len(waiting))
         for start in range(0, len(waiting), predictor.batch):
@@ -153,14 +153,14 @@ class Predicted:
         table, unmapped = summation(mapping, theirs, ours)
         return torch.from_numpy(table), unmapped
 
-    def _open(self, mapping: LabelSpace | None) -> None:
+    def _open(self, mapping: LabelSpace | None, stamp: str) -> None:
         """Keep the maps that are there, but not those that follow from something else."""
         follows = {
             "predictor": self.predictor.name,
             "hash": self._digest,
             "modality": [self.modality.kind, self.modality.attributes],
             "classes": mapping and mapping.hash,
-            "frames": hashlib.sha256("\n".join(self.ids).encode()).hexdigest(),
+            "frames": hashlib.sha256("\n".join([stamp, *self.ids]).encode()).hexdigest(),
         }
         listing, text = self.path / "predictor.json", json.dumps(follows, sort_keys=True)
         if self.predictor.resumes and listing.exists() and listing.read_text("utf-8") == text:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from jrn_lightning import keys
 from jrn_lightning.errors import CacheError
-from jrn_lightning.importers.frames import Frame, frame_id
+from jrn_lightning.importers.frames import Frame, frame_id, stamp_of
 from jrn_lightning.modalities import Continuous, Depth, Modality, Normals, Semantic
 from jrn_lightning.progress import Advance, side_by_side
 from jrn_lightning.rooms.spec import GENERATOR_VERSION, MODALITIES, RoomsSpec
@@ -118,6 +118,11 @@ class Rooms:
                     "time."
                 )
         self._open: tuple[str, Arrays] = ("", {})
+
+    @property
+    def stamp(self) -> str:
+        """See :class:`~jrn_lightning.importers.frames.DataSet`."""
+        return stamp_of((self.path / f"{name}.npz" for name in self._rooms), self.spec.hash)
 
     def scene(self, frame: str) -> str:
         """The room that a frame shows, e.g. ``train_room_007``."""
