@@ -50,6 +50,22 @@ def scene_of(n: int, classes: int, size: tuple[int, int] = SIZE) -> tuple[Array,
     return image.astype(np.uint8), Made(depth, label)
 
 
+def normals_of(made: Made) -> Array:
+    """Normals ``(h, w, 3)``, x to the right, y down, z forward, missing where depth is.
+
+    They face the camera, differ from pixel to pixel, and no two axes are alike.
+    """
+    y, x = np.mgrid[: made.depth.shape[0], : made.depth.shape[1]] / max(made.depth.shape)
+    vectors = np.stack([0.3 + 0.2 * x, -0.6 + 0.1 * y, np.full_like(x, -0.9)], -1)
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.where(made.depth[..., None] > 0, vectors, 0)
+
+
+def edges_of(made: Made) -> Array:
+    """1 where the class changes along a row."""
+    return np.diff(made.label, axis=1, append=made.label[:, -1:]) != 0
+
+
 def _ids(made: Made, first: int, void: int) -> Array:
     return np.where(made.label == VOID, void, made.label.astype(np.int32) + first)
 
@@ -109,6 +125,7 @@ def nyud_mt(root: Path) -> dict[str, Made]:
         image, made = scene_of(n, 40)
         save(root / f"images/{n + 1}.jpg", image)
         save(root / f"depth/{n + 1}.npy", made.depth)
+        save(root / f"edge/{n + 1}.npy", edges_of(made).astype(np.float32))
         save(root / f"segmentation/{n + 1}.png", _ids(made, 1, 0).astype(np.uint8))
         found[f"{n + 1}"] = made
     (root / "gt_sets").mkdir()
@@ -152,6 +169,9 @@ def hypersim(root: Path) -> dict[str, Made]:
         distance = np.where(made.depth > 0, made.depth * ray, np.nan)
         save(geometry / f"{stem}.depth_meters.hdf5", distance.astype(np.float32))
         save(geometry / f"{stem}.semantic.hdf5", _ids(made, 1, -1).astype(np.int16))
+        upward = normals_of(made) * [1, -1, -1]
+        upward[made.depth == 0] = np.nan
+        save(geometry / f"{stem}.normal_cam.hdf5", upward.astype(np.float16))
         found[f"{scene}/cam_00/{n:04d}"] = made
         rows.append((scene, "cam_00", n, "True", "", split))
     with (root / "metadata_images_split_scene_v1.csv").open("w", newline="") as file:
@@ -208,6 +228,9 @@ def taskonomy(root: Path) -> dict[str, Made]:
         save(root / f"rgb/{building}/{stem}_domain_rgb.png", image)
         stored = np.where(made.depth > 0, np.rint(made.depth * 512), 65535).astype(np.uint16)
         save(root / f"depth_zbuffer/{building}/{stem}_domain_depth_zbuffer.png", stored)
+        # (127, 127, 127), almost no length, where nothing is.
+        normals = ((normals_of(made) * [1, 1, -1] + 1) * 127.5).astype(np.uint8)
+        save(root / f"normal/{building}/{stem}_domain_normal.png", normals)
         label = _ids(made, 1, 0).astype(np.uint8)
         save(root / f"segment_semantic/{building}/{stem}_domain_segmentsemantic.png", label)
         found[f"{building}/{stem}"] = made

@@ -11,7 +11,7 @@ import pytest
 from jrn_lightning.errors import CacheError
 from jrn_lightning.importers import layout
 from jrn_lightning.importers.folder import Folder, survey
-from tests.importers.miniatures import PRESETS, SIZE
+from tests.importers.miniatures import PRESETS, SIZE, edges_of, normals_of
 
 
 def test_every_preset_has_a_miniature_and_says_where_it_is_from() -> None:
@@ -22,6 +22,20 @@ def test_every_preset_has_a_miniature_and_says_where_it_is_from() -> None:
         assert given.notes
     with pytest.raises(CacheError, match=r"'cityscape' is unknown. Did you mean 'cityscapes'"):
         layout.preset("cityscape")
+
+
+def test_maps_may_be_left_out(tmp_path: Path) -> None:
+    hypersim, _ = PRESETS["hypersim"]
+    hypersim(tmp_path)
+    for file in tmp_path.rglob("*normal_cam.hdf5"):
+        file.unlink()
+    whole = layout.preset("hypersim")
+    with pytest.raises(CacheError, match=r"Without normals: --modality depth --modality semantic\."):
+        Folder(tmp_path, replace(whole, size=SIZE))
+    two = layout.only(whole, ["depth", "semantic"])
+    assert list(Folder(tmp_path, replace(two, size=SIZE)).modalities) == ["depth", "semantic"]
+    with pytest.raises(CacheError, match="Did you mean 'normals'"):
+        layout.only(whole, ["normal"])
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -46,5 +60,10 @@ def test_a_miniature_is_read_as_it_was_written(name: str, tmp_path: Path) -> Non
         np.testing.assert_allclose(depth, made.depth, rtol=0.02)
         if "semantic" in frame.targets:
             np.testing.assert_array_equal(frame.targets["semantic"], made.label)
+        if "normals" in frame.targets:
+            normals = np.moveaxis(frame.targets["normals"], 0, 2)
+            np.testing.assert_allclose(normals, normals_of(made), atol=0.01)
+        if "edges" in frame.targets:
+            np.testing.assert_array_equal(frame.targets["edges"], edges_of(made))
         for m, kind in data.modalities.items():
             assert kind.check_target(frame.targets[m]) is None

@@ -39,6 +39,10 @@ def folder(
     dry_run: Annotated[
         bool, Option("--dry-run", help="Say what would be read, and draw a contact sheet.")
     ] = False,
+    modality: Annotated[
+        list[str] | None,
+        Option(help="One of the layout's maps to take, all unless given. Repeatable."),
+    ] = None,
     label_space: Annotated[
         str | None, Option(help="Other classes: a name, or a YAML or CSV of one's own.")
     ] = None,
@@ -100,6 +104,8 @@ def folder(
     if out is not None and not dry_run:
         refuse_existing(out, force)
     given = layouts.preset(preset) if preset is not None else layouts.load(layout or Path())
+    if modality:
+        given = layouts.only(given, modality)
     data = Folder(root, given, partial=partial, labels=label_space)
     if dry_run:
         _tell(data, (out or Path("dry-run")).with_suffix(".png"))

@@ -272,7 +272,13 @@ class Folder:
             paths = {f: pattern.path(self.path, self._fields[f]) for f in wanted}
             found[name] = {f: path for f, path in paths.items() if path is not None}
             if wanted and not found[name]:
-                next(pattern.find(self.path))  # says what is there instead
+                try:
+                    next(pattern.find(self.path))  # says what is there instead
+                except CacheError as error:
+                    if len(self.layout.maps) == 1:
+                        raise
+                    others = " ".join(f"--modality {m}" for m in self.layout.maps if m != name)
+                    raise CacheError(f"{error} Without {name}: {others}.") from None
                 raise CacheError(
                     f"{made.where}: files match {made.file!r}, but none belongs to a frame, as "
                     f"{self.path / pattern.filled(self._fields[wanted[0]])} to {wanted[0]!r}."

@@ -6,7 +6,7 @@ See ``docs/your-data.md`` for all keys, and the folder ``presets`` for examples.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -216,6 +216,22 @@ def _check(made: MapLayout, maps: Mapping[str, MapLayout], where: str) -> None:
         keys_of(made.translate, ("file", "from", "to"), f"{where}.translate")
         if len(made.translate) < 3:
             raise CacheError(f"{where}.translate: give file, from and to.")
+
+
+def only(layout: Layout, names: Sequence[str]) -> Layout:
+    """A layout of some of its maps.
+
+    Raises:
+        CacheError: a name of none, or normals without the depth that they are derived from.
+    """
+    for name in names:
+        if name not in layout.maps:
+            raise CacheError(f"{layout.path} has no map {name!r}. {close(name, layout.maps)}")
+        if (source := layout.maps[name].derive) and source not in names:
+            raise CacheError(f"{layout.path}: {name} is derived from {source}. Take it, too.")
+    maps = {name: made for name, made in layout.maps.items() if name in names}
+    predictions = {name: made for name, made in layout.predictions.items() if name in names}
+    return replace(layout, maps=maps, predictions=predictions)
 
 
 def load(path: Path) -> Layout:
