@@ -88,8 +88,8 @@ class Folder:
         maps = self.layout.maps.values()
         frames = [frame for ids in self.splits.values() for frame in ids]
         files = [path for frame in frames for path in self.files(frame).values()]
-        for camera in (made.camera for made in maps if made.camera and made.camera.file):
-            pattern = Pattern(camera.file, "camera")
+        cameras = {made.camera.file for made in maps if made.camera and made.camera.file}
+        for pattern in (Pattern(text, "camera") for text in sorted(cameras)):
             files += [pattern.path(self.path, self._fields[frame]) for frame in frames]
         files += [self.path / made.translate["file"] for made in maps if made.translate]
         return stamp_of(files, self.layout, self.notes)
