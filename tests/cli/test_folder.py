@@ -13,7 +13,7 @@ from jrn_lightning.cache import PredictionCache
 from tests.cli.test_cache import jrn
 from tests.importers.miniatures import PRESETS
 from tests.importers.test_folder import content, write
-from tests.jobs import job, run
+from tests.jobs import ROOT, job, run
 
 
 @pytest.fixture
@@ -89,6 +89,32 @@ def test_what_is_lacking_is_predicted_by_anything(
             "py:even3:predict",
             "unseen",
         )
+
+
+def test_normals_are_predicted_by_the_function_of_the_page(
+    mine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (ROOT / "docs/predictors.md").read_text("utf-8")
+    (tmp_path / "own.py").write_text(page.split("```python\n# own.py")[1].split("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    given = content()
+    given["maps"]["depth"] |= {"camera": {"focal": 20}, "partial": True}
+    given["maps"]["normals"] = {"kind": "normals", "derive": "depth"}
+    (mine / "mine.yaml").write_text(yaml.safe_dump(given))
+    (mine / "depth/hall/2.png").unlink()
+    command = ["cache", "folder", mine, "--layout", mine / "mine.yaml", "--modality", "depth"]
+    command += ["--modality", "normals", "--out", tmp_path / "a.h5"]
+    assert jrn(monkeypatch, *command, "--dry-run") == 0
+    assert "frames without it: 1, the first of them 'hall/2'" in capsys.readouterr().out
+    command += ["--predict", "normals=py:own:normals", "--predict", "depth=py:own:depth"]
+    assert jrn(monkeypatch, *command, "--sampling", "unseen", "--force") == 0
+    with PredictionCache(tmp_path / "a.h5") as cache:
+        assert list(cache.modalities) == ["depth", "normals"]
+        found = cache.split("test").prediction("normals", 0)
+        np.testing.assert_allclose(found[:, 5, 5], [0, -0.6, -0.8], atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,11 @@ def test_packaged_spaces(name: str, ids: str, count: int, some: dict[int, str | 
         assert labels[id] == VOID if expected is None else found.classes[labels[id]] == expected
 
 
+def test_ids_that_count_the_classes_are_asked_for() -> None:
+    with pytest.raises(CacheError, match="or ids: cityscapes19 where they count its own classes f"):
+        space("cityscapes19").labels_of(None)
+
+
 def test_nyu13_is_the_published_mapping() -> None:
     # class13Mapping.mat of nyuv2-meta-data, of the ids 1 … 40, counted from 1
     published = [12, 5, 6, 1, 4, 9, 10, 12, 13, 6, 8, 6, 13, 10, 6, 13, 6, 7, 7, 5]

@@ -250,6 +250,8 @@ def _tell(data: Folder, sheet: Path) -> None:
         else:
             line += f"; {found.low:.4g} to {found.high:.4g} {kind.unit}"
         print_(f"{line.rstrip()} (in {found.frames} frames)")
+        if lacking := data.lacking(name):
+            print_(f"  frames without it: {len(lacking)}, the first of them {lacking[0]!r}")
     shown = []
     for ids in data.splits.values():
         for i in choose([data.scene(f) for f in ids], 3):

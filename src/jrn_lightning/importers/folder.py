@@ -108,6 +108,11 @@ class Folder:
         image = self._image.path(self.path, self._fields[frame])
         return {keys.IMAGE: image, **{m: files.get(frame) for m, files in self._files.items()}}
 
+    def lacking(self, modality: str) -> list[str]:
+        """The frames without a ground truth that others have."""
+        ids = (f for split, of in self.splits.items() if split != keys.PREDICT for f in of)
+        return [frame for frame in ids if frame not in self._files[modality]]
+
     def predictions(self) -> dict[str, Input]:
         """The predictions that the layout names."""
         found = {}

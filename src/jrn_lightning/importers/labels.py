@@ -82,7 +82,8 @@ class LabelSpace:
         if self.of not in (None, ids):
             raise CacheError(
                 f"label space {self.name} is of the ids of {self.of}, the files hold "
-                f"{ids or 'ids without names'}. Give another label space, or ids: {self.of}."
+                f"{ids or 'ids without names'}. Give another label space, ids: {self.of}, or ids: "
+                f"{self.name} where they count its own classes from {self.first}."
             )
         known = {} if ids is None else space(ids).own_ids
         table = dict.fromkeys(known, VOID)
