@@ -104,9 +104,23 @@ def test_a_folder_of_ones_own_becomes_a_cache(tmp_path: Path) -> None:
     assert not data.remarks
 
 
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The frames that are read, as they are."""
+    found: list[str] = []
+    read = Folder.read
+
+    def counted(self: Folder, frame: str, **options: Any) -> Any:
+        found.append(frame)
+        return read(self, frame, **options)
+
+    monkeypatch.setattr(Folder, "read", counted)
+    return found
+
+
 @pytest.mark.parametrize("changed", ["nothing", "a truth", "the layout", "a prediction"])
 def test_a_killed_build_goes_on_where_it_follows_from_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str], changed: str
 ) -> None:
     monkeypatch.setattr(writer, "_FLUSH", 0.0)
     write(tmp_path)
@@ -119,14 +133,6 @@ def test_a_killed_build_goes_on_where_it_follows_from_the_same(
             (part,) = whole.parent.glob("*.part")
             shutil.copy(part, killed.parent)
 
-    reads: list[str] = []
-    read = Folder.read
-
-    def counted(self: Folder, frame: str, **options: Any) -> Any:
-        reads.append(frame)
-        return read(self, frame, **options)
-
-    monkeypatch.setattr(Folder, "read", counted)
     build(data, data.predictions(), whole, checked=True, advance=copy_after_two)
     reads.clear()
     if changed == "a truth":
@@ -140,6 +146,26 @@ def test_a_killed_build_goes_on_where_it_follows_from_the_same(
     with PredictionCache(whole) as a, PredictionCache(killed) as b:
         assert check(b) == []
         assert (a.content_hash == b.content_hash) == (changed == "nothing")
+
+
+def test_a_stopped_build_goes_on(tmp_path: Path, reads: list[str]) -> None:
+    write(tmp_path)
+    data = opened(tmp_path)
+
+    def stop() -> None:
+        if len(reads) == 2:
+            raise SystemExit  # as SIGTERM does
+
+    def again(advance: Callable[[], object]) -> None:
+        build(data, data.predictions(), tmp_path / "out/a.h5", checked=True, advance=advance)
+
+    with pytest.raises(SystemExit):
+        again(stop)
+    again(lambda: None)
+    assert reads == IDS
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.h5"]
+    with PredictionCache(tmp_path / "out/a.h5") as cache:
+        assert check(cache) == []
 
 
 def test_truth_with_channels_and_a_frame_without_it(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ class CacheWriter:
                 self._remove_abandoned()
                 if self._goes_on:
                     return self
-                self._file = self._opened("w")
+                self._file = _opened(self._part, "w")
                 self._lock = lock(self._part)
                 group = self._file.create_group(MODALITY, track_order=True)
                 for name, modality in self.modalities.items():
@@ -263,16 +263,12 @@ class CacheWriter:
     def _unfinished(self, text: str) -> Path:
         return self.path.with_name(f"{self.path.name}.{text}.part")
 
-    def _opened(self, mode: str) -> h5py.File:
-        return h5py.File(  # the lock is our own: HDF5 gives its up where it writes for readers
-            self._part, mode, libver=("v110", "v110"), locking=False, rdcc_nbytes=0
-        )
-
     def _begin(self, file: h5py.File) -> None:
         """Before the first sample: from here on the file is whole at any moment."""
         if self._known is None or self._lock is None or file.swmr_mode:
             return
         file.swmr_mode = True
+        os.fsync(self._lock)
         with suppress(OSError):  # another process builds the same, or there are no links
             if self._part != self._known:
                 os.link(self._part, self._known)
@@ -371,9 +367,11 @@ class CacheWriter:
         with self._writing() as file:
             if file.swmr_mode:  # takes no attributes
                 file.close()
+                assert self._lock is not None
+                os.fsync(self._lock)  # which takes long, and a kill meanwhile costs nothing
                 whole = self._unfinished(secrets.token_hex(4))
                 self._part = self._part.rename(whole)
-                file = self._file = self._opened("r+")
+                file = self._file = _opened(whole, "r+")
             file.attrs["version"] = VERSION
             file.attrs["frame"] = np.array(self.frame, np.int64)
             set_text(file, "format", FORMAT)
@@ -395,9 +393,8 @@ class CacheWriter:
             if part == self._known:
                 with suppress(OSError, ValueError):
                     reopen(part)
-                    self._part, self._lock = part, held
-                    self._file = self._opened("r+")
-                    self._goes_on = True
+                    self._file = _opened(part, "r+")
+                    self._part, self._lock, self._goes_on = part, held, True
                     continue
             part.unlink(missing_ok=True)
             os.close(held)
@@ -437,6 +434,11 @@ class CacheWriter:
         for number in _STOPPING if main else ():
             if signal.getsignal(number) is signal.SIG_DFL:
                 self._handlers[number] = signal.signal(number, _exit)
+
+
+def _opened(part: Path, mode: str) -> h5py.File:
+    # The lock is our own: HDF5 gives its up where it writes for readers.
+    return h5py.File(part, mode, libver=("v110", "v110"), locking=False, rdcc_nbytes=0)
 
 
 def refuse_existing(path: Path, force: bool) -> None:
