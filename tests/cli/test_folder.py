@@ -63,7 +63,7 @@ def test_predictions_are_given_by_modality(
         "--key",
         "semantic=probability",
     ]
-    options = ["--source", "semantic=net", "--sampling", "semantic=unseen", "--grid"]
+    options = ["--source", "semantic=net", "--sampling", "unseen", "--grid"]
     assert jrn(monkeypatch, *command, *options, "semantic=corners") == 0
     with PredictionCache(tmp_path / "a.h5") as cache:
         made = cache.split("train").provenance("semantic")
@@ -126,6 +126,7 @@ def test_normals_are_predicted_by_the_function_of_the_page(
         (["--grid", "semantic=corners"], "needs --prediction semantic=PATH"),
         (["--prediction", "semantics=a.npz"], "Did you mean 'semantic'"),
         (["--prediction", "a.npz"], "give MODALITY=VALUE"),
+        (["--sampling", "unseen"], "give MODALITY=VALUE"),
         (["--scale", "semantic=mm", "--prediction", "semantic=a.npz"], "give a number"),
     ],
 )

@@ -118,7 +118,10 @@ def folder(
     others: list[str] = []
     for text in sampling or ():
         name, equals, _ = text.partition("=")
-        (known if name in chosen or (chosen and not equals) else others).append(text)
+        if prediction and not equals and not chosen:  # of all that are given
+            others += [f"{p.partition('=')[0]}={text}" for p in prediction]
+        else:
+            (known if name in chosen or (chosen and not equals) else others).append(text)
     inputs = {m: made for m, made in data.predictions().items() if m not in chosen}
     inputs |= _inputs(data, prediction, source, others, grid, scale, key)
     lacking = [m for m in data.modalities if m not in {*inputs, *chosen}]
