@@ -163,10 +163,16 @@ def _links(app: Any, page: str, source: list[str]) -> None:
     source[0] = re.sub(r"\((?:\.\./)+docs/", f"({up or './'}", text)
 
 
+def _dashes(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Napoleon writes two hyphens; options keep theirs."""
+    lines[:] = [line.replace(" -- ", " – ") for line in lines]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("builder-inited", _write)
     app.connect("builder-inited", _studies)
     app.connect("builder-inited", _notebooks)
     app.connect("source-read", _links)
+    app.connect("autodoc-process-docstring", _dashes, priority=900)
     return {"parallel_read_safe": True}
