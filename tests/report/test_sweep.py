@@ -36,6 +36,8 @@ def test_it_says_what_the_records_say(sweep: Sweep) -> None:
     assert sweep.answer == answer(findings)
     assert str(sweep.answer).splitlines() == list(sweep.answer)
     pd.testing.assert_frame_equal(sweep.comparison, tables.frame(summary))
+    measured = [column for column in sweep.comparison if "/" in column]
+    assert sweep.comparison[measured].select_dtypes("number").shape[1] == len(measured)
     for name in COLUMNS:
         pd.testing.assert_frame_equal(getattr(sweep, name), getattr(findings, name))
         assert getattr(Sweep, name).__doc__
@@ -69,7 +71,7 @@ def test_figures_by_position_by_name_as_files_and_in_a_notebook(
     sweep: Sweep, tmp_path: Path
 ) -> None:
     figures = sweep.plot("influence")
-    assert figures.names == ["depth->semantic", "semantic->depth"]
+    assert figures.names == sweep.plot("gain").names == ["depth->semantic", "semantic->depth"]
     assert len(figures) == len(list(figures)) == 2
     assert figures[1] is figures["semantic->depth"]
     assert figures[1].get_suptitle() == "Influence of semantic on depth"

@@ -41,9 +41,9 @@ def _options(
 
 app.command(epilog="Example: jrn audit runs/nyu --out audit.md")(audit.audit)
 app.add_typer(cache.app, name="cache")
-app.command(
-    epilog="Example: jrn compare runs/nyu-cross-fitted runs/nyu-in-sample --out difference.csv"
-)(compare.compare)
+app.command(epilog="Example: jrn compare runs/nyu-crossfit runs/nyu-insample --out difference.csv")(
+    compare.compare
+)
 app.command(epilog="Example: jrn influence runs/nyu --protocol eigen --figures")(
     influence.influence
 )

@@ -298,7 +298,7 @@ def _plots(findings: Findings, plan: _Plan) -> Iterator[Plot]:
     see = plan.see
     if plan.id == "gain" and not (rows["effect"] == GAIN).any():
         see = "The further to the right of 0, the more {target} depends on {source}."
-    if plan.id == "gain" and len(known) > len(primary):
+    if plan.id == "gain" and len(primary) > 2:
         about = "To the right of 0 the modality of the row helps to predict that of the panel."
         yield Plot("effects/all", about, partial(draw.helps, rows, primary))
     for source, target in product(primary, primary):

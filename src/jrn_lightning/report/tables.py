@@ -80,6 +80,8 @@ def frame(summary: Summary) -> pd.DataFrame:
     for column in ("seed", "seeds", "planned", "fusion_channels", "parameters"):
         if column in table:
             table[column] = pd.to_numeric(table[column]).astype("Int64")
+    measured = table.columns[table.columns.str.contains("/")]
+    table[measured] = table[measured].apply(pd.to_numeric)  # published ones are as printed
     first = ["kind", "arch", "seed", "seeds", "planned", "status", "source"]
     first += ["operation", "fusion_channels", "computation"]
     first = [column for column in first if column in table]
