@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import omegaconf
+from docutils import nodes
 
 from jrn_lightning.predictors import settings
 from jrn_lightning.training import config
@@ -163,9 +164,11 @@ def _links(app: Any, page: str, source: list[str]) -> None:
     source[0] = re.sub(r"\((?:\.\./)+docs/", f"({up or './'}", text)
 
 
-def _dashes(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Napoleon writes two hyphens; options keep theirs."""
-    lines[:] = [line.replace(" -- ", " – ") for line in lines]
+def _dashes(app: Any, page: nodes.document) -> None:
+    """Between a parameter and what it is; those of options stay."""
+    for text in list(page.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" – "))
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -174,5 +177,5 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", _studies)
     app.connect("builder-inited", _notebooks)
     app.connect("source-read", _links)
-    app.connect("autodoc-process-docstring", _dashes, priority=900)
+    app.connect("doctree-read", _dashes)
     return {"parallel_read_safe": True}
