@@ -257,7 +257,7 @@ def test_three_modalities(tmp_path: Path) -> None:
     three = fakes.findings(tmp_path, third=True, without=few)
     read = Reader(page(three, answer=ANSWER))
     labels = [a["aria-label"] for tag, a in read.found if tag == "svg" and "aria-label" in a]
-    assert len(labels) == 3 * 6
+    assert len(labels) == 3 * 6 + 1  # and who helps whom
     assert "Networks predicted depth, semantic and albedo from" in read.text
     assert any("of depth on albedo" in label for label in labels)
 

@@ -41,7 +41,6 @@ from jrn_lightning.cache.format import (
     digest,
     set_text,
 )
-from jrn_lightning.cache.unfinished import lock, reopen
 from jrn_lightning.errors import CacheError
 from jrn_lightning.modalities import Modality
 
@@ -57,7 +56,9 @@ class CacheWriter:
     The file grows under ``<path>.<text>.part`` and gets its name when every announced sample has
     been written. On any error nothing is left behind. On SIGINT, SIGTERM or SIGHUP nothing is
     either, unless ``follows`` is given: then it stays as when the process is killed, and the next
-    writer that is given the same goes on with it (see :meth:`holds`); any other removes it.
+    writer that is given the same takes its samples over (see :meth:`holds`); any other removes it.
+    To this end it is written as HDF5's single writer, multiple readers (SWMR): a reader of a file
+    whose writer was killed finds whole samples only.
 
     Args:
         path: the file to make.
@@ -92,7 +93,9 @@ class CacheWriter:
         #: the name under which it is gone on with, once it holds all but samples
         self._known = None if follows is None else self._unfinished(follows[:16])
         self._lock: int | None = None
-        self._goes_on = False
+        self._before: h5py.File | None = None  # what an earlier writer has left,
+        self._old: Path | None = None  # and its name, while it has one
+        self._old_lock: int | None = None
         self._flushed = 0.0
         self._file: h5py.File | None = None
         self._splits: dict[str, SplitContent] = {}
@@ -106,10 +109,8 @@ class CacheWriter:
             with self._writing():
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._remove_abandoned()
-                if self._goes_on:
-                    return self
                 self._file = _opened(self._part, "w")
-                self._lock = lock(self._part)
+                self._lock = _lock(self._part)
                 group = self._file.create_group(MODALITY, track_order=True)
                 for name, modality in self.modalities.items():
                     attributes = json.dumps(modality.attributes)
@@ -172,8 +173,7 @@ class CacheWriter:
             truths=self._checked_truths(name, truths or {}, targets),
         )
         check_ids([*self._splits.values(), split], self.path)
-        if not self._goes_on:
-            self._create(split)
+        self._create(split)
         self._splits[name] = split
         self._digests[name] = {}
 
@@ -216,9 +216,13 @@ class CacheWriter:
         }
         with self._writing() as file:
             self._begin(file)
+        self._store(split, i, arrays)
+
+    def _store(self, split: str, i: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        with self._writing() as file:
             for key, array in arrays.items():
                 file[split][key][i] = array
-            if time.monotonic() - self._flushed > _FLUSH:
+            if file.swmr_mode and time.monotonic() - self._flushed > _FLUSH:
                 file.flush()
                 self._flushed = time.monotonic()
         self._digests[split][i] = digest(arrays.values())
@@ -226,21 +230,20 @@ class CacheWriter:
     def holds(self, split: str, i: int, predictions: Mapping[str, NDArray[Any]]) -> bool:
         """Whether frame ``i`` was written before a stop, with these predictions.
 
-        It is then not to be written again.
+        It is then taken over, and not to be written again.
         """
-        if not self._goes_on:
+        if self._before is None:
             return False
-        assert self._file is not None
         part = self._splits[split]
         arrays: dict[str, NDArray[Any]] = {}
         try:
             for key in part.fields(self.modalities, self.frame):
-                dataset = self._file[split][key]
+                dataset = self._before[split][key]
                 place = (i, *(0,) * (dataset.ndim - 1))
                 if dataset.id.get_chunk_info_by_coord(place).byte_offset is None:
                     return False
                 arrays[key] = dataset[i]
-        except (OSError, RuntimeError):  # cut off: the checksum is wrong
+        except (KeyError, OSError, RuntimeError):  # cut off: the checksum is wrong
             return False
         # Zeros, whose checksum is zero, may be a block that was lost in a power cut.
         if not all(array.any() for array in arrays.values()):
@@ -249,7 +252,7 @@ class CacheWriter:
         given = (np.asarray(predictions[m], part.specs[m].dtype) for m in self.modalities)
         if not all(map(np.array_equal, stored, given)):
             return False
-        self._digests[split][i] = digest(arrays.values())
+        self._store(split, i, arrays)
         return True
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -257,23 +260,25 @@ class CacheWriter:
             if error is None:
                 self._finish()
         finally:
-            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-            self._leave(keep=stopped and self._part == self._known)
+            self._leave(stopped=isinstance(error, KeyboardInterrupt | SystemExit))
 
     def _unfinished(self, text: str) -> Path:
         return self.path.with_name(f"{self.path.name}.{text}.part")
 
     def _begin(self, file: h5py.File) -> None:
-        """Before the first sample: from here on the file is whole at any moment."""
+        """Before the first sample that is new: from here on a stopped build is gone on with."""
         if self._known is None or self._lock is None or file.swmr_mode:
             return
         file.swmr_mode = True
         os.fsync(self._lock)
         with suppress(OSError):  # another process builds the same, or there are no links
-            if self._part != self._known:
+            if self._old is not None:
+                os.replace(self._part, self._known)
+                self._old = None
+            else:
                 os.link(self._part, self._known)
                 self._part.unlink()
-                self._part = self._known
+            self._part = self._known
 
     def _refuse(self, split: str, why: str) -> NoReturn:
         raise CacheError(f"{self.path}: split {split!r} {why}")
@@ -386,30 +391,33 @@ class CacheWriter:
             os.replace(self._part, self.path)
 
     def _remove_abandoned(self) -> None:
-        """Go on with, or remove, unfinished files of this name that no living process locks."""
+        """Open the one to go on with, and remove other files that no living process locks."""
         for part in self.path.parent.glob(f"{glob.escape(self.path.name)}.*.part"):
-            if (held := lock(part)) is None:
+            if (held := _lock(part)) is None:
                 continue
             if part == self._known:
-                with suppress(OSError, ValueError):
-                    reopen(part)
-                    self._file = _opened(part, "r+")
-                    self._part, self._lock, self._goes_on = part, held, True
+                with suppress(OSError):
+                    self._before = h5py.File(part, "r", swmr=True, locking=False)
+                    self._old, self._old_lock = part, held
                     continue
             part.unlink(missing_ok=True)
             os.close(held)
 
-    def _leave(self, keep: bool = False) -> None:
-        """Leave nothing behind but a finished file, or one to go on with."""
-        with suppress(Exception):  # closing flushes, which fails again on a full disk
-            if self._file is not None:
-                self._file.close()
+    def _leave(self, stopped: bool = False) -> None:
+        """Leave nothing behind but a finished file, or when ``stopped`` one to go on with."""
+        for file in (self._file, self._before):
+            with suppress(Exception):  # closing flushes, which fails again on a full disk
+                if file is not None:
+                    file.close()
         with suppress(OSError):
-            if not keep:
+            if not (stopped and self._part == self._known):
                 self._part.unlink(missing_ok=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            if self._old is not None and not stopped:
+                self._old.unlink(missing_ok=True)
+        for held in (self._lock, self._old_lock):
+            if held is not None:
+                os.close(held)
+        self._lock = self._old_lock = None
         while self._handlers:
             signal.signal(*self._handlers.popitem())
 
@@ -439,6 +447,27 @@ class CacheWriter:
 def _opened(part: Path, mode: str) -> h5py.File:
     # The lock is our own: HDF5 gives its up where it writes for readers.
     return h5py.File(part, mode, libver=("v110", "v110"), locking=False, rdcc_nbytes=0)
+
+
+def _lock(path: Path) -> int | None:
+    """A descriptor that holds the lock of a file until it is closed; None if another process does.
+
+    None, too, where the system has no such locks: nothing is known of an unfinished file there.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_ino == path.stat().st_ino:  # not removed meanwhile
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
 
 
 def refuse_existing(path: Path, force: bool) -> None:
