@@ -168,6 +168,26 @@ def test_a_stopped_build_goes_on(tmp_path: Path, reads: list[str]) -> None:
         assert check(cache) == []
 
 
+def test_a_frame_whose_prediction_is_another_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+) -> None:
+    write(tmp_path)
+    data = opened(tmp_path)
+
+    def stop() -> None:
+        if len(reads) == 2:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        build(data, data.predictions(), tmp_path / "out/a.h5", checked=True, advance=stop)
+    given = data.predictions()
+    source = type(given["semantic"].source)
+    read = source.read
+    monkeypatch.setattr(source, "read", lambda self, id: read(self, id)[..., ::-1])
+    build(data, given, tmp_path / "out/a.h5", checked=True)
+    assert reads == [*IDS[:2], *IDS]
+
+
 def test_truth_with_channels_and_a_frame_without_it(tmp_path: Path) -> None:
     write(tmp_path)
     normal = np.zeros((8, 12, 3), np.float32)
