@@ -25,6 +25,7 @@ suppress_warnings = ["toc.not_included"]  # tables that a study links to
 myst_enable_extensions = ["colon_fence", "deflist"]  # no formulas: MathJax is not offline
 myst_heading_anchors = 3
 smartquotes = False  # an option is written --out
+nb_render_markdown_format = "myst"  # a table that a notebook shows is a table here
 nb_execution_mode = "off"  # `make docs` has executed them on a sweep
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

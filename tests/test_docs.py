@@ -120,6 +120,27 @@ def test_every_command_of_a_page_runs(page: Path, reader: Path) -> None:
     _run(reader, "\n".join(script))
 
 
+@pytest.mark.slow
+def test_the_site_is_built_and_its_notebooks_show_a_sweep(swept: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sphinx")
+    for folder in ("docs", "experiments", "notebooks"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("_build"))
+    subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "docs", "site"],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "JRN_SWEEP": str(swept / "runs" / "rooms")},
+        timeout=600,
+    )
+    review = (tmp_path / "site/notebooks/review_sweep.html").read_text("utf-8")
+    assert "untouched input" in review and review.count("<img") >= 4
+    assert review.count("<table") >= 6  # of the comparison, and data frames
+    for page in (tmp_path / "site/notebooks").glob("*.html"):
+        text = re.sub(r"<[^>]*>", "", page.read_text("utf-8"))
+        # Neither Markdown nor a formula left as it is written, nor where packages lie here.
+        assert not re.search(r"\|\s*:?--|\$\S|site-packages", text), page.name
+
+
 def test_links_and_pictures_are_there() -> None:
     wrong = []
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")):

@@ -141,14 +141,16 @@ def _studies(app: Any) -> None:
 
 
 def _notebooks(app: Any) -> None:
-    """The notebooks, with what they show of ``runs/rooms`` where ``make sweep`` has made it."""
+    """The notebooks, with what they show of a sweep: ``runs/rooms``, where ``make sweep`` made it."""
     import nbformat
     from nbclient import NotebookClient
 
     root, target = Path(app.srcdir).parent, Path(app.srcdir) / "notebooks"
-    sweep = root / "runs" / "rooms"
+    sweep = Path(os.environ.get("JRN_SWEEP") or root / "runs" / "rooms")
     target.mkdir(exist_ok=True)
-    os.environ |= {"JRN_SWEEP": str(sweep), "JUPYTER_PLATFORM_DIRS": "1"}
+    # A warning would show where packages lie here.
+    quiet = {"JUPYTER_PLATFORM_DIRS": "1", "PYTHONWARNINGS": "ignore"}
+    os.environ |= {"JRN_SWEEP": str(sweep), **quiet}
     for path in (root / "notebooks").glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
         if sweep.is_dir():
