@@ -35,8 +35,11 @@ def _comments(cls: type) -> dict[str, str]:
     return said
 
 
-def _type(kind: Any) -> str:
-    """A type, or the choices of an enumeration."""
+def _type(kind: Any, key: str = "") -> str:
+    """A type, or the choices of an enumeration or a name."""
+    if key in config.NAMED:
+        several = "list of " * (kind is not str)
+        return several + ", ".join(f"`{name}`" for name in config.NAMED[key]) + ", or of a plug-in"
     parts = [part for part in get_args(kind) if part is not type(None)]
     null = " or null" if type(None) in get_args(kind) else ""
     if getattr(kind, "__origin__", None) is list:
@@ -86,7 +89,9 @@ def configuration() -> str:
             if nested is not None:
                 text.append(f"| `{key}` | see below | | {said[field.name]} |")
             else:
-                text.append(f"| `{key}` | {_type(kind)} | {_default(field)} | {said[field.name]} |")
+                text.append(
+                    f"| `{key}` | {_type(kind, key)} | {_default(field)} | {said[field.name]} |"
+                )
 
     table("", config.Config)
     for name, cls in (
@@ -141,7 +146,7 @@ def _studies(app: Any) -> None:
 
 
 def _notebooks(app: Any) -> None:
-    """The notebooks, with what they show of a sweep: ``runs/rooms``, where ``make sweep`` made it."""
+    """The notebooks, with what they show of the sweep ``runs/rooms`` where there is one."""
     import nbformat
     from nbclient import NotebookClient
 

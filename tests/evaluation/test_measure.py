@@ -20,6 +20,7 @@ from jrn_lightning.errors import ConfigError, JRNError
 from jrn_lightning.evaluation.measure import Influence
 from jrn_lightning.modalities import Depth, Semantic
 from jrn_lightning.networks.checkpoint import load_network
+from jrn_lightning.networks.muting import mute_value
 from jrn_lightning.records.record import CHECKPOINT, JobRecord
 from tests.jobs import job
 
@@ -192,11 +193,11 @@ def measured(trained: Path, small_cache: Path) -> Influence:
         data.modalities,
         scenes=data.test.split.scenes,
         mute_values={
-            "zero": [data.mute_value("zero")],
-            "mean_map": [data.mute_value("mean_map")],
-            "other_image": [data.mute_value("other_image", seed) for seed in (0, 1)],
+            "zero": [mute_value("zero").of(data, 0)],
+            "mean_map": [mute_value("mean_map").of(data, 0)],
+            "other_image": [mute_value("other_image").of(data, seed) for seed in (0, 1)],
         },
-        noise=data.mute_value("noise"),
+        noise=mute_value("noise").of(data, 0),
         strata=True,
         resamples=200,
     )
@@ -234,9 +235,9 @@ def test_mute_values_side_by_side(measured: Influence) -> None:
     assert frame["value"].nunique() == 3
 
 
-def test_an_unknown_mute_value_lists_the_known_ones(small_cache: Path) -> None:
+def test_an_unknown_mute_value_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'one'.*zero, mean_map, constant, other_image, noise"):
-        CacheDataModule(small_cache).mute_value("one")
+        mute_value("one")
 
 
 # -- mistakes --------------------------------------------------------------------------------------

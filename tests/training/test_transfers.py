@@ -87,8 +87,8 @@ def test_a_test_step_sends_nothing_and_waits_for_nothing(
     task = task_for(data.path).to(META)
     task.evaluator = Evaluator(
         data.modalities,
-        mute_values={v.name: [data.mute_value(v.name)] for v in MUTE_VALUES},
-        noise=data.mute_value("noise"),
+        mute_values={name: [value.of(data, 0)] for name, value in MUTE_VALUES.items()},
+        noise=MUTE_VALUES["noise"].of(data, 0),
         strata=True,
         grid=True,
         truths=data.cache.split("test").truths,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,16 +21,7 @@ from jrn_lightning.cache.reader import CacheSplit, PredictionCache
 from jrn_lightning.errors import CacheError, ConfigError
 from jrn_lightning.keys import TEST, TRAIN, VAL, Batch
 from jrn_lightning.modalities import Modality
-from jrn_lightning.networks.muting import (
-    MUTE_VALUES,
-    ConstantMean,
-    MeanMap,
-    MuteValue,
-    Noise,
-    OtherImage,
-    Zero,
-    partners,
-)
+from jrn_lightning.networks.muting import InputStatistics
 
 log = logging.getLogger(__name__)
 
@@ -92,15 +82,6 @@ def split_by_scene(
     chosen = chosen or [int(order[np.argmin(sizes[order])])]
     validation = np.isin(scene, chosen)
     return np.flatnonzero(~validation).tolist(), np.flatnonzero(validation).tolist()
-
-
-@dataclass(frozen=True)
-class InputStatistics:
-    """What muting needs to know of the training inputs, by modality."""
-
-    mean: dict[str, Tensor]  # (C,)
-    deviation: dict[str, Tensor]  # (C,)
-    mean_map: dict[str, Tensor]  # (C, H, W)
 
 
 class CacheDataModule(pl.LightningDataModule):
@@ -360,38 +341,20 @@ class CacheDataModule(pl.LightningDataModule):
             found.deviation[name] = (square / len(frames) - m.square()).clamp_min(0).sqrt().float()
         return found
 
-    def mute_value(self, name: str, seed: int = 0) -> MuteValue:
-        """What stands in for a muted input of the test split, by its name.
+    @property
+    def test_scenes(self) -> Sequence[str]:
+        """The scene of each test image."""
+        return self.cache.split(TEST).scenes[: self.limit_test]
 
-        Means and deviations are of the training inputs; ``seed`` is of the other images, or of the
-        noise.
-
-        Raises:
-            ConfigError: no such value; the known ones are listed.
-        """
-        if name == Zero.name:
-            return Zero()
-        if name == OtherImage.name:
-            scenes = self.cache.split(TEST).scenes[: self.limit_test]
-            return OtherImage(self._test_inputs, torch.from_numpy(partners(scenes, seed)))
-        known = [value.name for value in MUTE_VALUES]
-        if name not in known:
-            raise ConfigError(f"there is no mute value {name!r}. Choose from: {', '.join(known)}.")
-        statistics = self.input_statistics
-        if name == MeanMap.name:
-            return MeanMap(statistics.mean_map)
-        if name == ConstantMean.name:
-            return ConstantMean(statistics.mean)
-        return Noise(statistics.mean, statistics.deviation, seed)
+    def test_inputs(self, modality: str, index: Tensor) -> Tensor:
+        """Inputs ``(B, C, H, W)`` of the test images at ``index`` ``(B,)``, where that is."""
+        if self.test is None:
+            self.setup("test")
+        assert self.test is not None
+        return self.test.inputs(modality, index)
 
     def _training_frames(self) -> CachedFrames:
         if self.train is None:
             self.setup("fit")
         assert self.train is not None
         return self.train
-
-    def _test_inputs(self, modality: str, positions: Tensor) -> Tensor:
-        if self.test is None:
-            self.setup("test")
-        assert self.test is not None
-        return self.test.inputs(modality, positions)

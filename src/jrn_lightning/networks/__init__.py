@@ -23,6 +23,7 @@ from jrn_lightning.networks.muting import (
     Zero,
     draw_muted,
     mute,
+    mute_value,
     partners,
 )
 from jrn_lightning.networks.padnet import PADNet
@@ -51,6 +52,7 @@ __all__ = [
     "health_warnings",
     "is_loose",
     "mute",
+    "mute_value",
     "named",
     "output_scale",
     "partners",

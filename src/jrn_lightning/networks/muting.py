@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -20,10 +21,41 @@ from torch import Tensor
 from jrn_lightning.errors import ConfigError
 
 
+@dataclass(frozen=True)
+class InputStatistics:
+    """What is known of the training inputs, by modality."""
+
+    mean: dict[str, Tensor]  # (C,)
+    deviation: dict[str, Tensor]  # (C,)
+    mean_map: dict[str, Tensor]  # (C, H, W)
+
+
+class Inputs(Protocol):
+    """What a mute value may be made from; the DataModule is one."""
+
+    @property
+    def input_statistics(self) -> InputStatistics:
+        """Of the training inputs."""
+
+    @property
+    def test_scenes(self) -> Sequence[str]:
+        """The scene of each test image."""
+
+    def test_inputs(self, modality: str, index: Tensor) -> Tensor:
+        """Inputs ``(B, C, H, W)`` of the test images at ``index`` ``(B,)``."""
+
+
 class MuteValue(ABC):
     """The map that stands in for a muted one."""
 
     name: ClassVar[str]
+    #: whether another seed gives another map of the same worth: the mean of several is steadier
+    drawn: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, inputs: Inputs, seed: int) -> MuteValue:
+        """The value for the test images; ``seed`` is of what is random about it."""
+        return cls()
 
     @abstractmethod
     def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
@@ -58,6 +90,11 @@ class MeanMap(MuteValue):
     def __init__(self, maps: Mapping[str, Tensor]) -> None:
         self.maps = dict(maps)
 
+    @classmethod
+    def of(cls, inputs: Inputs, seed: int) -> MeanMap:
+        """Of the training inputs."""
+        return cls(inputs.input_statistics.mean_map)
+
     def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
         """The same mean map for every image."""
         return _sent_once(self.maps, modality, like).expand_as(like)
@@ -75,6 +112,11 @@ class ConstantMean(MuteValue):
     def __init__(self, means: Mapping[str, Tensor]) -> None:
         self.means = dict(means)
 
+    @classmethod
+    def of(cls, inputs: Inputs, seed: int) -> ConstantMean:
+        """Of the training inputs."""
+        return cls(inputs.input_statistics.mean)
+
     def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
         """The same constant for every image."""
         return _sent_once(self.means, modality, like)[:, None, None].expand_as(like)
@@ -90,12 +132,19 @@ class OtherImage(MuteValue):
     """
 
     name: ClassVar[str] = "other_image"
+    drawn: ClassVar[bool] = True
 
     def __init__(self, fetch: Callable[[str, Tensor], Tensor], partner: Tensor) -> None:
         if bool((partner == torch.arange(len(partner))).any()):
             raise ValueError("an image cannot be its own partner")
         self.fetch = fetch
         self.partner = partner
+
+    @classmethod
+    def of(cls, inputs: Inputs, seed: int) -> OtherImage:
+        """Of the test images, of another scene each where there is one."""
+        partner = torch.from_numpy(partners(inputs.test_scenes, seed))
+        return cls(inputs.test_inputs, partner)
 
     def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
         """The partners' maps."""
@@ -120,6 +169,12 @@ class Noise(MuteValue):
         self.means = dict(means)
         self.deviations = dict(deviations)
         self.seed = seed
+
+    @classmethod
+    def of(cls, inputs: Inputs, seed: int) -> Noise:
+        """With mean and variance of the training inputs."""
+        statistics = inputs.input_statistics
+        return cls(statistics.mean, statistics.deviation, seed)
 
     def __call__(self, modality: str, like: Tensor, index: Tensor) -> Tensor:
         """Noise by the seed, the modality and the position alone: no state, no order.
@@ -172,7 +227,25 @@ def _shifted(x: Tensor, n: int) -> Tensor:
     return (x >> n) & ((1 << (64 - n)) - 1)
 
 
-MUTE_VALUES: tuple[type[MuteValue], ...] = (Zero, MeanMap, ConstantMean, OtherImage, Noise)
+MUTE_VALUES: dict[str, type[MuteValue]] = {
+    value.name: value for value in (Zero, MeanMap, ConstantMean, OtherImage, Noise)
+}
+
+
+def mute_value(name: str) -> type[MuteValue]:
+    """The mute value called ``name``.
+
+    Raises:
+        ConfigError: no such value; the known ones are listed.
+
+    >>> mute_value("zero")
+    <class 'jrn_lightning.networks.muting.Zero'>
+    """
+    if name not in MUTE_VALUES:
+        raise ConfigError(
+            f"there is no mute value {name!r}. Choose from: {', '.join(MUTE_VALUES)}."
+        )
+    return MUTE_VALUES[name]
 
 
 def mute(

@@ -147,7 +147,9 @@ def _omega(findings: Findings, source: str, rows: pd.DataFrame, column: MeasureC
         gentlest = _largest(own, -1)
         text += f", {_estimate(gentlest)} with the gentlest mute value, {gentlest['mute_value']}"
         used = used and _is_significant(gentlest)
-    verdict = "is used, though part of ω may be damage by muting" if used else "is not significantly used"
+    verdict = (
+        "is used, though part of ω may be damage by muting" if used else "is not significantly used"
+    )
     return f"Gain not measured; {text}: {source} {verdict}"
 
 

@@ -25,10 +25,8 @@ from jrn_lightning.predictors.settings import SETTINGS, SingleTaskSettings
 # Enumerations list their choices in the error that a wrong value gives. They repeat names from
 # the packages that implement them, because importing those takes seconds that a typo should not
 # cost; a test holds the two together.
-Operation = Enum("Operation", ["concatenation", "sum", "product", "maximum", "gate"])
 Skip = Enum("Skip", ["none", "add", "concatenate"])
 Initialization = Enum("Initialization", ["xavier", "gaussian", "pytorch"])
-Mute = Enum("Mute", ["zero", "mean_map", "constant", "other_image", "noise"])
 Schedule = Enum("Schedule", ["cosine", "constant"])
 Accelerator = Enum("Accelerator", ["auto", "cpu", "gpu"])
 Precision = Enum("Precision", ["auto", "float32", "bfloat16"])
@@ -37,6 +35,14 @@ LoggerKind = Enum("LoggerKind", ["wandb", "csv", "none"])
 WandbMode = Enum("WandbMode", ["auto", "online", "offline"])
 DEFAULT_NETWORK = "jrn_lightning.networks.JRN"
 PROTOCOLS = ("full", "eigen", "eigen_fergus", "eigen2014")
+OPERATIONS = ("concatenation", "sum", "product", "maximum", "gate")
+MUTE_VALUES = ("zero", "mean_map", "constant", "other_image", "noise")
+#: keys whose values are names that a plug-in may add to
+NAMED = {
+    "arch.operation": OPERATIONS,
+    "evaluation.mute_value": MUTE_VALUES,
+    "evaluation.mute_values": MUTE_VALUES,
+}
 
 
 @dataclass
@@ -52,7 +58,7 @@ class JRNConfig:
     #: what tables and figures call it
     name: str = MISSING
     #: how the features of the modalities are joined at each scale
-    operation: Operation = MISSING
+    operation: str = MISSING
     #: C, channels out of a branch: 60, 10, 5 or 1 in the paper
     fusion_channels: int = 60
     #: channels of each modality before they are joined
@@ -158,13 +164,13 @@ class EvaluationConfig:
     #: crops to evaluate on; null is all that fit the frame
     protocols: list[str] | None = None
     #: what a muted map is replaced by, for ω
-    mute_value: Mute = MISSING
+    mute_value: str = MISSING
     #: of mute values that are drawn
     mute_seed: int = 0
     #: count errors by kind of pixel too
     strata: bool = True
     #: further mute values to compare, each one more pass
-    mute_values: list[Mute] = field(default_factory=list)
+    mute_values: list[str] = field(default_factory=list)
     #: how often `other_image` draws
     permutations: int = 3
     #: from the true map to none: how ω grows with the quality of an input
@@ -381,6 +387,14 @@ def check(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and not (low <= value < high):
             raise ConfigError(f"{key} is {value}: give {said}.")
+    for key, known in NAMED.items():
+        given = OmegaConf.select(cfg, key)
+        for name in [given] if isinstance(given, str) else given or ():
+            if name not in known and not cfg.data.plugins:  # which might define it
+                raise ConfigError(
+                    f"{key} is {name!r}. Choose from: {', '.join(known)}; or name the module that "
+                    "defines yours: data.plugins=[my.module]."
+                )
     modalities = cfg.data.modalities
     if modalities is not None and len(set(modalities)) < max(2, len(modalities)):
         raise ConfigError(

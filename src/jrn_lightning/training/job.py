@@ -39,10 +39,11 @@ from jrn_lightning.networks import (
     DEFAULT,
     OWN,
     TARGET,
+    MuteValue,
     Noise,
-    OtherImage,
     accepted,
     build,
+    mute_value,
     output_scale,
 )
 from jrn_lightning.networks.checkpoint import load_network, write_checkpoint
@@ -386,19 +387,18 @@ class _Job:
 
     def _evaluator(self) -> Evaluator:
         cfg, seed = self.cfg.evaluation, self.cfg.evaluation.mute_seed
-        # One set of partners is one draw; their mean over several is less of an accident.
-        repeats = {OtherImage.name: cfg.permutations}
+
+        def values(name: str) -> list[MuteValue]:
+            value = mute_value(name)
+            draws = cfg.permutations if value.drawn else 1
+            return [value.of(self.data, seed + k) for k in range(draws)]
+
         return Evaluator(
             self.data.modalities,
             tuple(cfg.protocols),
-            self.data.mute_value(cfg.mute_value.name, seed),
-            {
-                v.name: [
-                    self.data.mute_value(v.name, seed + k) for k in range(repeats.get(v.name, 1))
-                ]
-                for v in cfg.mute_values
-            },
-            self.data.mute_value(Noise.name, seed) if cfg.ladder else None,
+            mute_value(cfg.mute_value).of(self.data, seed),
+            {name: values(name) for name in cfg.mute_values},
+            Noise.of(self.data, seed) if cfg.ladder else None,
             # A network that has never seen one input has nothing to be muted.
             () if self.cfg.recipe.muted else None,
             strata=cfg.strata,
