@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from jrn_lightning.training import main
 from tests.jobs import ROOT, command, run
 
 
@@ -50,8 +51,22 @@ def test_a_sweep_with_a_job_that_fails_is_resumed_and_compared(
     assert stamps() == before
     changed = run(small_cache, output, *arguments, "recipe.momentum=0.5")
     assert changed.returncode == 1
-    assert "recipe.momentum" in changed.stderr
+    # At the end, where tables do not push it out of sight.
+    last = changed.stderr.rstrip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "recipe.momentum" in last
     assert stamps() == before
+
+
+def test_a_terminated_sweep_does_not_end_as_if_all_were_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["jrn"])
+    # As Lightning leaves after SIGTERM: without a code.
+    monkeypatch.setattr(main.hydra, "main", lambda **_: lambda _: sys.exit)
+    with pytest.raises(SystemExit) as left:
+        main.launch([])
+    assert left.value.code == 143
 
 
 def test_gain_in_one_command(small_cache: Path, tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ class FakeSweep:
     means: pd.DataFrame
     name: str = "nyu"
     asked: list[tuple[str, str]] = field(default_factory=list)
+    tables: dict[Path, Any] = field(default_factory=dict)
 
     @property
     def modalities(self) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_the_first_sentence_says_whether_the_predictions_become_better(found: Fi
     for arch, value in zip(fakes.ARCHITECTURES, (0.9, 0.5, 0.1, -0.2, -0.8), strict=True):
         put(effects, value, arch=arch, target="semantic", effect="improvement")
     first = answer(found)[0]
-    assert first.startswith("Does refining them together help? depth: no, significantly better ")
+    assert first.startswith("Does refining them together help? depth: not shown, ")
     assert "semantic: partly, significantly better under 2 of 5 architectures, worse un" in first
     best = next(iter(fakes.ARCHITECTURES))
     table = found.summary.architectures.set_index("arch")["semantic/mean_iou"]
@@ -109,13 +109,11 @@ def test_who_helps_is_told_by_the_gain_where_controls_exist(found: Findings) -> 
 def test_a_gain_that_is_not_significant_is_not_called_help(found: Findings) -> None:
     effects = found.effects
     small = effects["effect"] == "gain"
-    effects.loc[small, ["value", "p", "p_holm"]] = [
-        0.2,
-        0.01,
-        0.2,
-    ]  # significant but for the correction
+    # Significant but for the correction.
+    effects.loc[small, ["value", "low", "high", "p", "p_holm"]] = [0.2, 0.1, 0.3, 0.01, 0.2]
     told = line(answer(found), "Does depth help semantic?")
-    assert "No significant gain under 5 of 5 architectures, at most +0.20" in told
+    assert "No significant gain under 5 of 5 architectures, at most +0.20 [+0.10, +0.30] " in told
+    assert "points of mIoU, p = 0.20" in told  # or the interval would speak against the words
     assert "helps" not in told
 
 
@@ -198,8 +196,16 @@ def test_a_peak_is_told_where_it_was_tested(found: Findings) -> None:
 
 
 def test_what_to_run_next(tmp_path: Path) -> None:
-    few = line(answer(findings(tmp_path / "a", controls=False, mute_values=False)), "Next steps")
-    for step in ("2 of 15 jobs", "at least 5 seeds, not 2", "experiment=gain", "=mute-values"):
+    found = findings(tmp_path / "a", controls=False, mute_values=False)
+    found = replace(found, summary=replace(found.summary, scenes=5))
+    few = line(answer(found), "Next steps")
+    for step in (
+        "2 of 15 jobs",
+        "at least 10 test scenes, not 5",
+        "at least 5 seeds, not 2",
+        "experiment=gain",
+        "=mute-values",
+    ):
         assert step in few
     complete = findings(tmp_path / "b")
     complete.effects["seeds"] = 5
@@ -209,7 +215,7 @@ def test_what_to_run_next(tmp_path: Path) -> None:
 
 def test_missing_parts_leave_their_sentences_out(found: Findings) -> None:
     nothing = replace(found, **{name: frame(name) for name in PARTS})  # type: ignore[arg-type]
-    assert [s.split(":")[0] for s in answer(nothing)] == ["Next steps"]
+    assert [s.split(",")[0] for s in answer(nothing)] == ["Next steps"]
     alone = replace(found, differences=frame("differences"))
     assert " than " not in line(answer(alone), "Which architecture")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -145,3 +146,14 @@ def test_what_a_control_never_sees_moves_no_loss_and_no_output(
     for m in ("depth", "semantic"):
         assert torch.equal(clean[m], dirty[m])
         assert torch.equal(clean[m], expected[m])
+
+
+def test_after_one_epoch_it_says_how_long_the_others_take(
+    task: JointRefinement, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(JointRefinement, "trainer", SimpleNamespace(max_epochs=12, current_epoch=0))
+    monkeypatch.setattr("time.monotonic", iter([0.0, 30.0, 60.0]).__next__)
+    caplog.set_level("INFO")
+    task.on_train_start()
+    task.on_train_epoch_end()
+    assert "about 6 minutes: 12 epochs" in caplog.text

@@ -101,6 +101,7 @@ class Summary:
         primary: per modality the measure behind ω.
         problems: job, status and what happened, of every job that is not finished.
         warnings: job and text of every warning that a job recorded.
+        scenes: how many the test frames show; None without a finished job.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Summary:
     primary: Mapping[str, MeasureColumn]
     problems: tuple[tuple[str, str, str], ...]
     warnings: tuple[tuple[str, str], ...]
+    scenes: int | None = None
 
     @property
     def directions(self) -> list[tuple[str, str]]:
@@ -221,6 +223,7 @@ def summarize(
             for job in records.jobs
             for warning in (job.data or {}).get("warnings", ())
         ),
+        scenes=next((len(set(t.scenes)) for t in records.tables.values()), None),
     )
 
 

@@ -34,6 +34,7 @@ NOTE = (
 #: the frames that the answer is made of
 ANSWER = ("effects", "differences", "mute_values", "peaks")
 _FEW = 4  # names that are listed
+SCENES = 10  # with fewer, intervals over them are rough
 SEEDS = 5  # with fewer, how much networks differ by chance is hardly known
 
 
@@ -92,7 +93,8 @@ def _outcome(findings: Findings) -> str:
             continue
         clear, best = significant(rows), _largest(rows)
         better, worse = (int((clear & (sign * rows["value"] > 0)).sum()) for sign in (1, -1))
-        verdict = "yes" if 2 * better > len(rows) else "partly" if better else "no"
+        none = "no" if worse else "not shown"
+        verdict = "yes" if 2 * better > len(rows) else "partly" if better else none
         said = f"{target}: {verdict}, significantly better under "
         said += f"{better or 'none'} of {_architectures(len(rows))}"
         said += f", worse under {worse}" * bool(worse)
@@ -100,7 +102,7 @@ def _outcome(findings: Findings) -> str:
             column.text(value_of(of[arch], column.key).value) for arch in (UNTOUCHED, best["arch"])
         )
         said += f" ({best['arch']}: {column.label} {before} → {after}{' %' * column.percent}, "
-        clauses.append(f"{said}{_estimate(best)} {_unit(column)})")
+        clauses.append(f"{said}{_estimate(best, column)})")
     return _sentence(clauses, "Does refining them together help? ")
 
 
@@ -118,18 +120,18 @@ def _helped(findings: Findings, source: str, target: str) -> str:
 
 
 def _gain(rows: pd.DataFrame, column: MeasureColumn) -> str:
-    clear, rest, unit = rows[significant(rows)], rows[~significant(rows)], _unit(column)
+    clear, rest = rows[significant(rows)], rows[~significant(rows)]
     parts = []
     if len(rest) > len(clear):  # few architectures do not speak for the others
         top = _largest(rest)
         where = f"No significant gain under {len(rest)} of {_architectures(len(rows))}"
-        parts.append(f"{where}, at most {_estimate(top)} {unit} ({top['arch']})")
+        parts.append(f"{where}, at most {_estimate(top, column)} ({top['arch']})")
     for verb, sign in (("helps", 1), ("hurts", -1)):
         found = clear[sign * clear["value"] > 0]
         if len(found):
             top = _largest(found, sign)
             count = f"significantly under {len(found)} of {_architectures(len(rows))}"
-            parts.append(f"it {verb} {count}, most under {top['arch']}: {_estimate(top)} {unit}")
+            parts.append(f"it {verb} {count}, most under {top['arch']}: {_estimate(top, column)}")
     text = ", and ".join(parts)
     return text[0].upper() + text[1:]
 
@@ -141,7 +143,7 @@ def _omega(findings: Findings, source: str, rows: pd.DataFrame, column: MeasureC
     own = findings.mute_values
     own = own[(own["source"] == source) & (own["target"] == target) & (own["arch"] == row["arch"])]
     why = f", best at {target}" if rows["arch"].nunique() > 1 else ""
-    text = f"ω is {_estimate(row)} {_unit(column)} ({row['arch']}{why})"
+    text = f"ω is {_estimate(row, column)} ({row['arch']}{why})"
     used = _is_significant(row)
     if len(own):
         gentlest = _largest(own, -1)
@@ -231,15 +233,17 @@ def _next(findings: Findings) -> str:
     left = len(summary.jobs) - summary.finished
     if left:
         steps.append(f"{left} of {len(summary.jobs)} jobs are not finished (run the sweep again)")
+    if summary.scenes is not None and summary.scenes < SCENES:
+        steps.append(f"at least {SCENES} test scenes, not {summary.scenes}")
     seeds = pd.to_numeric(findings.effects["seeds"])
     if len(seeds) and seeds.min() < SEEDS:
         steps.append(f"at least {SEEDS} seeds, not {seeds.min():.0f} (seed=0,1,2,3,4)")
     if len(summary.primary) > 1:
         if not len(findings.effects[findings.effects["effect"] == GAIN]):
-            steps.append("networks trained without one modality (experiment=gain)")
+            steps.append("networks trained without one modality (add experiment=gain)")
         if findings.mute_values.empty:
-            steps.append("other mute values (experiment=mute-values)")
-    return f"Next steps: {'; '.join(steps)}." if steps else ""
+            steps.append("other mute values (add experiment=mute-values)")
+    return f"Next steps, by the same command: {'; '.join(steps)}." if steps else ""
 
 
 # -- helpers -----------------------------------------------------------------------------------
@@ -280,15 +284,18 @@ def _best(findings: Findings, target: str, rows: pd.DataFrame) -> pd.Series:
     return rows.iloc[list(rows["arch"]).index(_largest(ranked)["arch"])]
 
 
-def _estimate(row: pd.Series) -> str:
+def _estimate(row: pd.Series, column: MeasureColumn | None = None) -> str:
+    """Value and interval, and p where the interval alone would look significant."""
     text = f"{row['value']:+.2f}"
-    if pd.notna(row["low"]) and pd.notna(row["high"]):
-        text += f" [{row['low']:+.2f}, {row['high']:+.2f}]"
+    low, high, p = row["low"], row["high"], row.get("p_holm", row.get("p"))
+    if pd.notna(low) and pd.notna(high):
+        text += f" [{low:+.2f}, {high:+.2f}]"
+    if column is not None:
+        text += f" points of {column.label}" * column.percent
+        text += f" in {column.performance_label}" * (not column.percent)
+    if pd.notna(p) and p >= LEVEL and low * high > 0:
+        text += f", p = {p:.2f}"
     return text
-
-
-def _unit(column: MeasureColumn) -> str:
-    return f"points of {column.label}" if column.percent else f"in {column.performance_label}"
 
 
 def _architectures(count: int) -> str:

@@ -106,13 +106,17 @@ class SweepCallback(Callback):
             log.info("no comparison: %s", error)
 
 
-def announce_all() -> None:
+def announce_all() -> bool:
     """Print what came of the sweeps that this process has started, once each.
 
     Under a launcher that works elsewhere, too: the jobs' own output may be cut or lost.
+
+    Returns:
+        Whether there was anything to print.
     """
     from jrn_lightning.report.comparison import announce, write_comparison
 
+    said = False
     for folder, wandb in STARTED.items():
         try:
             sweep = write_comparison(folder)
@@ -121,7 +125,9 @@ def announce_all() -> None:
             continue
         if sweep.summary.finished:
             announce(sweep, wandb)
+            said = True
     STARTED.clear()
+    return said
 
 
 #: what a launcher of several processes tells each of them

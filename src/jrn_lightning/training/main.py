@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,17 +74,27 @@ def launch(arguments: Sequence[str], own: Path | None = None) -> None:
         main(run)()
     except KeyboardInterrupt:
         raise
+    except SystemExit as left:
+        _announce()
+        if left.code is None:  # Lightning's answer to SIGTERM, as if all were done
+            sys.exit(128 + signal.SIGTERM)
+        raise
     except BaseException:
         _announce()
         raise
     _announce()
 
 
+#: why jobs of this process failed
+_ERRORS: list[str] = []
+
+
 def _announce() -> None:
     from jrn_lightning.training.callback import STARTED, announce_all
 
-    if STARTED:
-        announce_all()
+    if STARTED and announce_all():
+        for error in _ERRORS:  # once more, below tables that push the first time out of sight
+            print(f"error: {error}", file=sys.stderr)
 
 
 def run(cfg: DictConfig) -> float | None:
@@ -97,12 +108,11 @@ def run(cfg: DictConfig) -> float | None:
 
     try:
         results = run_job(cfg)
-    except JRNError as error:
-        raise CompactHydraException(str(error)) from error
-    except OSError as error:
-        text = no_place(error)
+    except (JRNError, OSError) as error:
+        text = no_place(error) if isinstance(error, OSError) else str(error)
         if text is None:
             raise
+        _ERRORS.append(text)
         raise CompactHydraException(text) from error
     return objective(results)
 

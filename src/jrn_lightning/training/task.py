@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -139,6 +140,18 @@ class JointRefinement(pl.LightningModule):
     def _forget(self) -> None:
         #: terms of equation 1, a tensor a step
         self._noted: list[Tensor] = []
+
+    def on_train_start(self) -> None:
+        """Look at the clock."""
+        self._start = (self.current_epoch, time.monotonic())
+
+    def on_train_epoch_end(self) -> None:
+        """After the first epoch say how long the others will take, where that is minutes."""
+        first, began = self._start
+        epochs = (self.trainer.max_epochs or 0) - first
+        minutes = epochs * (time.monotonic() - began) / 60
+        if self.current_epoch == first and minutes > 1:
+            log.info("the training takes about %.0f minutes: %d epochs", minutes, epochs)
 
     def on_train_epoch_start(self) -> None:
         """An epoch's means never mix with the last one's, also where a run was resumed."""
