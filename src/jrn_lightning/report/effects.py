@@ -263,7 +263,7 @@ def ladder(
         axes.set_xticks(range(len(shown)), shown, rotation=30, ha="right")
         axes.margins(x=0.05)
         tidy(axes, "y")
-    grid[0, 0].set_ylabel(f"A of {target}: {column.performance_label}")
+    grid[0, 0].set_ylabel(f"A of {target}, {column.performance_label} (higher is better)")
     grid[0, 0].set_xlabel(f"what {source} is replaced with")
     title(figure, f"Performance on {target}, from the truth of {source} to nothing")
     if zoom:
@@ -315,7 +315,7 @@ def envelope(
             label = "best ω, 95 % interval"
             handles.append(Line2D([], [], color=INK, lw=1.0, ls=DOTTED, label=label))
     axes.set_xlabel(f"ω, {unit(column)}" + stretch(axes, "x", dots["omega"]))
-    axes.set_ylabel(f"A of {target}: {column.performance_label}")
+    axes.set_ylabel(f"A of {target}, {column.performance_label} (higher is better)")
     tidy(axes)
     title(figure, f"Influence of {source} on {target}, many networks")
     legend(figure, handles, 2)

@@ -94,7 +94,7 @@ def influence_vs_performance(
     if apart:
         for axes, text in zip(grid[0], ("measured", "published, from other inputs"), strict=True):
             axes.set_title(text, fontsize="medium", color=INK)
-    grid[0, 0].set_ylabel(f"A of {target}: {column.performance_label}")
+    grid[0, 0].set_ylabel(f"A of {target}, {column.performance_label} (higher is better)")
     grid[0, 0].set_xlabel(f"ω of {source} on {target}, {unit(column)}")
     title(figure, f"Influence of {source} on {target}")
     named = {

@@ -207,7 +207,7 @@ def title(figure: Figure, text: str) -> None:
 
 def unit(column: MeasureColumn) -> str:
     """The unit of differences of A, for an axis."""
-    return f"points of {column.label}" if column.percent else f"A = {column.performance_label}"
+    return f"points of {column.label}" if column.percent else f"in {column.performance_label}"
 
 
 def words(value: Estimate, digits: int = 2) -> str:

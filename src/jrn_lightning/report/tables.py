@@ -106,6 +106,11 @@ def notes(summary: Summary) -> list[str]:
         else "Means over the finished seeds, with 95 % bootstrap intervals over scenes and seeds.",
         f"Improvement and ω are differences of the performance A ({units}): positive is good.",
     ]
+    if "computation" in summary.jobs and summary.jobs["computation"].notna().any():
+        notes.append(
+            "Loose: concatenation of at least 10 channels, so that each modality keeps its own; "
+            "coupled: any other (Section III-B of the paper)."
+        )
     if len(summary.published):
         notes.append(
             "Published rows are from the paper: 654 test frames and other inputs, so compare their "
