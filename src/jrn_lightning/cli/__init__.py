@@ -29,7 +29,7 @@ app = typer.Typer(
 def _options(
     plugin: Annotated[
         list[str] | None,
-        Option(help="Import this module first; it may define modalities or networks. Repeatable."),
+        Option(help="Import this module first: it defines modalities, networks, …. Repeatable."),
     ] = None,
 ) -> None:
     """Joint refinement networks: training, caches, predictions and reports."""

@@ -49,7 +49,7 @@ def predict(
     dtype: Annotated[Dtype, Option(help="Precision of the maps.")] = Dtype.float16,
     force: ForceFile = False,
 ) -> None:
-    """Refine depth (metres) and class probabilities; the result is again a prediction cache.
+    """Refine predictions by a trained network; the result is again a prediction cache.
 
     It can be refined once more, or evaluated with 'jrn cache info' where there is ground truth.
     With --rgb, single-task networks predict the photographs first.

@@ -115,7 +115,7 @@ class DataConfig:
     frame: list[int] | None = None
     #: which of the cache to use; null is all
     modalities: list[str] | None = None
-    #: modules to import, which may define modalities or networks
+    #: modules to import, which may define modalities, networks, operations or mute values
     plugins: list[str] = field(default_factory=list)
     #: share of the training scenes for validation
     val_fraction: float = 0.1
