@@ -10,9 +10,10 @@ import yaml
 from PIL import Image
 
 from jrn_lightning.cache import PredictionCache
+from jrn_lightning.report import sheet
 from tests.cli.test_cache import jrn
-from tests.importers.miniatures import PRESETS
-from tests.importers.test_folder import content, write
+from tests.importers.miniatures import PRESETS, save
+from tests.importers.test_folder import IDS, content, write
 from tests.jobs import ROOT, job, run
 
 
@@ -36,16 +37,57 @@ def test_a_dry_run_says_what_would_be_read(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ["cache", "folder", mine, "--layout", mine / "mine.yaml", "--dry-run"]
-    assert jrn(monkeypatch, *command, "--out", tmp_path / "a.h5") == 0
+    np.savez(tmp_path / "depth.npz", index=IDS, depth=np.full((4, 6, 8), 5, np.float32))
+    given = [
+        ("--prediction", f"{m}={tmp_path / file}.npz")
+        for m, file in (("depth", "depth"), ("semantic", "odds"))
+    ]
+    command = ["cache", "folder", mine, "--layout", mine / "mine.yaml", *sum(given, ())]
+    command += ["--key", "semantic=other", "--out", tmp_path / "a.h5"]
+    panel, drawn = sheet.panel, []
+    monkeypatch.setattr(sheet, "panel", lambda *a, **k: drawn.append(panel(*a, **k)) or drawn[-1])
+    assert jrn(monkeypatch, *command, "--dry-run") == 0
     out = capsys.readouterr().out
     assert "train: 2 frames of 1 scenes, 'hall/1' to 'hall/2'" in out
     assert str(mine / "depth/hall/1.png") in out
     assert "depth: depth, 16 × 24, 2.3% without truth; 3.0" in out
     assert "semantic: semantic, 16 × 24, 4.2% without truth; a " in out
+    assert f"predictions of semantic: {tmp_path / 'odds.npz'}, 4 of 3 × 6 × 8" in out
+    said = ("semantic: void are the ids 255 4.2% (in 4 frames)", "6 × 8: data.frame=[8,8]")
+    assert all(words in out for words in said)
     assert not (tmp_path / "a.h5").exists()
-    with Image.open(tmp_path / "a.png") as sheet:
-        assert np.asarray(sheet).std() > 10
+    with Image.open(tmp_path / "a.png") as picture:
+        assert np.asarray(picture).std() > 10
+    assert [text.get_text() for text in drawn[0].texts].count("error of prediction") == 2
+    assert "depth [m], 3 to 9.46 here" in [axes.get_title(loc="left") for axes in drawn[0].axes]
+    assert jrn(monkeypatch, *command) == 0
+    out = capsys.readouterr().out
+    assert all(words in out for words in said)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("semantic=odds", "odds does not exist here, {}/odds does: --prediction semantic={}/odds"),
+        ("semantic={}/named", "4 of 4 frames, the first of them hall/1. What it has is called as "
+         "hall_1: give id: '{{place}}_{{id}}' in the layout."),
+        ("depth={}/depth", "no stated unit. Give the scale, of millimetres --scale depth=0.001."),
+    ],
+)  # fmt: skip
+def test_a_dry_run_looks_at_the_predictions(
+    given: str,
+    message: str,
+    mine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for id in IDS:
+        save(mine / f"named/{id.replace('/', '_')}.npy", np.full((3, 6, 8), 1 / 3))
+    command = ["cache", "folder", mine, "--layout", mine / "mine.yaml", "--dry-run"]
+    command += ["--prediction", given.format(mine), "--out", tmp_path / "a.h5"]
+    assert jrn(monkeypatch, *command) == 1
+    assert message.format(mine, mine) in capsys.readouterr().err
 
 
 def test_predictions_are_given_by_modality(
@@ -107,9 +149,11 @@ def test_normals_are_predicted_by_the_function_of_the_page(
     (mine / "depth/hall/2.png").unlink()
     command = ["cache", "folder", mine, "--layout", mine / "mine.yaml", "--modality", "depth"]
     command += ["--modality", "normals", "--out", tmp_path / "a.h5"]
-    assert jrn(monkeypatch, *command, "--dry-run") == 0
-    assert "frames without it: 1, the first of them 'hall/2'" in capsys.readouterr().out
     command += ["--predict", "normals=py:own:normals", "--predict", "depth=py:own:depth"]
+    assert jrn(monkeypatch, *command, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "frames without it: 1, the first of them 'hall/2'" in out
+    assert "predictions of normals: not looked at in a dry run" in out
     assert jrn(monkeypatch, *command, "--sampling", "unseen", "--force") == 0
     with PredictionCache(tmp_path / "a.h5") as cache:
         assert list(cache.modalities) == ["depth", "normals"]

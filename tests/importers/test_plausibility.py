@@ -61,7 +61,10 @@ def found(
     make = Grid.corners if maps.shape[2:] == SEMANTIC_GRID else Grid.area
     grid = make(maps.shape[2:], FRAME)  # type: ignore[arg-type]
     alignment = "corners" if make == Grid.corners else "area"
-    given = Predictions(range(N), lambda i: maps[i], lambda _: grid, alignment, named, scale)
+    option = f"--{{}} {name}={{}}".format
+    given = Predictions(
+        range(N), lambda i: maps[i], lambda _: grid, alignment, named, scale, option
+    )
     kinds, target = modalities(), truth[name]
     return find(kinds, FRAME, range(N), lambda i: {name: target[i]}, {name: given})[name]
 
@@ -123,7 +126,7 @@ OF_DEPTH: dict[str, tuple[Callable[[Maps], Maps], str]] = {
         lambda m: m * 0.256,
         r"0\.2\d+ times the truth.*0\.00390625\)\.",
     ),
-    "feet": (lambda m: m / 0.3048, r"times the truth.*--depth-scale 0\.0003"),
+    "feet": (lambda m: m / 0.3048, r"times the truth.*--scale depth=0\.0003"),
     "disparity": (lambda m: 1 / m, r"inverse to the truth.*1 / value"),
     "largest is near": (lambda m: 10 - m, r"fall where the truth rises.*largest - value"),
 }
@@ -168,7 +171,7 @@ def test_predictions_worse_than_a_constant_are_only_warned_of() -> None:
 
 def test_a_grid_of_another_shape_than_the_frame_is_only_warned_of() -> None:
     (finding,) = found("depth", scenes()[1]["depth"][..., 4:12])
-    assert re.search(r"12 × 8 samples.*48 × 64.*--depth-grid", finding.text)
+    assert re.search(r"12 × 8 samples.*48 × 64.*--grid depth=", finding.text)
     assert not finding.wrong
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jrn_lightning.cache import PredictionCache
 from jrn_lightning.errors import CacheError
-from jrn_lightning.report.sheet import choose, draw_refined, find, read, write_sheet
+from jrn_lightning.report.sheet import PREDICTION, choose, draw_refined, find, read, write
 from tests.caches import write_small_cache
 
 
@@ -64,9 +64,10 @@ def test_what_is_read_of_a_cache(tmp_path: Path) -> None:
 def test_the_files(small_cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "sheet.png"
     with PredictionCache(small_cache) as cache:
-        write_sheet(cache.split("test"), [0, 2], out, title="title")
+        frames = list(read({PREDICTION: cache.split("test")}, [0, 2]))
+        write(frames, cache.modalities, out, title="title")
         with pytest.raises(CacheError, match="cannot be written"):
-            write_sheet(cache.split("test"), [0], out / "below_a_file.png", title="")
+            write(frames, cache.modalities, out / "below_a_file.png", title="")
         draw_refined(cache, cache, "predict", tmp_path / "frames")
         ids = cache.split("predict").ids
     assert sorted(p.stem for p in (tmp_path / "frames").iterdir()) == sorted(ids)

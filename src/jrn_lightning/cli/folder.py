@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from typer import Argument, Option
 
+from jrn_lightning import keys
 from jrn_lightning.cli.options import (
     ClassesOf,
     Only,
@@ -24,7 +25,7 @@ from jrn_lightning.progress import bar, console
 
 if TYPE_CHECKING:
     from jrn_lightning.importers.build import Input
-    from jrn_lightning.importers.folder import Folder
+    from jrn_lightning.importers.folder import Folder, Survey
 
 
 def folder(
@@ -97,7 +98,7 @@ def folder(
     if single_task is None and not predict and (folds or setting or in_sample):
         raise typer.BadParameter("--folds, --set and --in-sample belong to --single-task")
 
-    from jrn_lightning.cache import refuse_existing
+    from jrn_lightning.cache import PredictionCache, refuse_existing
     from jrn_lightning.importers import layout as layouts
     from jrn_lightning.importers.folder import Folder, survey
 
@@ -107,12 +108,7 @@ def folder(
     if modality:
         given = layouts.only(given, modality)
     data = Folder(root, given, partial=partial, labels=label_space)
-    if dry_run:
-        _tell(data, (out or Path("dry-run")).with_suffix(".png"))
-        return
-    assert out is not None
     restrict(data, only)
-    survey(data)
     chosen = {text.partition("=")[0] for text in predict or ()}
     known: list[str] = []
     others: list[str] = []
@@ -124,6 +120,12 @@ def folder(
             (known if name in chosen or (chosen and not equals) else others).append(text)
     inputs = {m: made for m, made in data.predictions().items() if m not in chosen}
     inputs |= _inputs(data, prediction, source, others, grid, scale, key)
+    if dry_run:
+        made = chosen if single_task is None else {*data.modalities} - {*inputs}
+        _tell(data, inputs, made, (out or Path("dry-run")).with_suffix(".png"), force)
+        return
+    assert out is not None
+    surveyed = survey(data)
     lacking = [m for m in data.modalities if m not in {*inputs, *chosen}]
     if lacking and single_task is None:
         raise typer.BadParameter(
@@ -148,7 +150,11 @@ def folder(
         in_sample=in_sample,
     )
     describe(out)
+    _left_out(surveyed)
     _remarks(data)
+    with PredictionCache(out) as cache:
+        specs = next(cache.split(name) for name in cache.splits).specs
+        _size(data, [spec.shape for spec in specs.values()])
 
 
 def presets() -> None:
@@ -187,6 +193,7 @@ def _inputs(
     key: list[str] | None,
 ) -> dict[str, Input]:
     """The predictions that the options name."""
+    from jrn_lightning.errors import CacheError
     from jrn_lightning.importers.build import Input
     from jrn_lightning.importers.sources import open_source
 
@@ -212,8 +219,18 @@ def _inputs(
             factor = float(options["scale"].get(m, "1"))
         except ValueError:
             raise typer.BadParameter(f"--scale {m}={options['scale'][m]}: give a number") from None
+        if not path.exists() and (data.path / path).exists():
+            raise CacheError(
+                f"{path} does not exist here, {data.path / path} does: --prediction "
+                f"{m}={data.path / path}"
+            )
         maps = open_source(
-            path, data.modalities[m], ids=ids, scale=factor, key=options["key"].get(m)
+            path,
+            data.modalities[m],
+            ids=ids,
+            scale=factor,
+            key=options["key"].get(m),
+            option=f"--{{}} {m}={{}}".format,
         )
         found[m] = Input(
             maps,
@@ -224,24 +241,29 @@ def _inputs(
     return found
 
 
-def _tell(data: Folder, sheet: Path) -> None:
-    """What a layout makes of the folder, and a contact sheet."""
-    from jrn_lightning.importers.folder import survey
-    from jrn_lightning.report.maps import Frame, panel
-    from jrn_lightning.report.sheet import choose
+def _say(line: str) -> None:
+    console().print(line, soft_wrap=True, highlight=False)
 
-    out = console()
-    print_: Callable[[str], None] = lambda line: out.print(line, soft_wrap=True, highlight=False)  # noqa: E731
+
+def _tell(
+    data: Folder, inputs: Mapping[str, Input], made: Collection[str], picture: Path, force: bool
+) -> None:
+    """What a layout makes of the folder, a contact sheet, and whether the predictions fit."""
+    from jrn_lightning.importers.build import check_inputs
+    from jrn_lightning.importers.folder import survey
+    from jrn_lightning.report import sheet
+
     height, width = data.size
-    print_(f"{data.path} as {data.layout.path}; frame {height} × {width}")
+    _say(f"{data.path} as {data.layout.path}; frame {height} × {width}")
     for split, ids in data.splits.items():
         scenes = len({data.scene(f) for f in ids})
-        print_(f"{split}: {len(ids)} frames of {scenes} scenes, {ids[0]!r} to {ids[-1]!r}")
+        _say(f"{split}: {len(ids)} frames of {scenes} scenes, {ids[0]!r} to {ids[-1]!r}")
     first = next(iter(data.splits.values()))[0]
-    print_(f"frame {first!r} of scene {data.scene(first)!r}:")
+    _say(f"frame {first!r} of scene {data.scene(first)!r}:")
     for name, path in data.files(first).items():
-        print_(f"  {name}: {path or 'none'}")
-    for name, found in survey(data).items():
+        _say(f"  {name}: {path or 'none'}")
+    surveyed = survey(data)
+    for name, found in surveyed.items():
         kind = data.modalities[name]
         size = " × ".join(map(str, found.shape))
         line = f"{name}: {kind.kind}, {size}, {found.missing:.1%} without truth"
@@ -252,19 +274,50 @@ def _tell(data: Folder, sheet: Path) -> None:
             )
         else:
             line += f"; {found.low:.4g} to {found.high:.4g} {kind.unit}"
-        print_(f"{line.rstrip()} (in {found.frames} frames)")
+        _say(f"{line.rstrip()} (in {found.frames} frames)")
         if lacking := data.lacking(name):
-            print_(f"  frames without it: {len(lacking)}, the first of them {lacking[0]!r}")
-    shown = []
-    for ids in data.splits.values():
-        for i in choose([data.scene(f) for f in ids], 3):
-            frame = data.read(ids[i], targets=ids is not data.splits.get("predict"))
-            shown.append(Frame(ids[i], frame.targets or {}, {}, frame.image, data.scene(ids[i])))
-    panel(shown, data.modalities, errors=(), wide=True, title=str(data.path)).savefig(
-        sheet, dpi=100
-    )
+            _say(f"  frames without it: {len(lacking)}, the first of them {lacking[0]!r}")
+    _left_out(surveyed)
+    for m in data.modalities:
+        said = "not looked at in a dry run" if m in made else "none given"
+        if m in inputs:
+            maps = inputs[m].source
+            said = f"{maps.path}, {len(maps.ids)} of {' × '.join(map(str, maps.shape))}"
+        _say(f"predictions of {m}: {said}")
+    frames = [
+        sheet.of_data_set(data, ids[i], inputs, truth=split != keys.PREDICT)
+        for split, ids in data.splits.items()
+        for i in sheet.choose([data.scene(f) for f in ids], 3)
+    ]
+    sheet.write(frames, data.modalities, picture, title=str(data.path))
     _remarks(data)
-    print_(f"written: {sheet}. Nothing else was written.")
+    _say(f"written: {picture}. Nothing else was written.")
+    check_inputs(data, inputs, force=force)
+    _size(data, [made.source.shape for made in inputs.values()])
+
+
+def _left_out(surveyed: Mapping[str, Survey]) -> None:
+    """Which ids are of no class, by the largest shares."""
+    for name, found in surveyed.items():
+        ids = [f"{id} {share:.1%}" for id, share in found.void.items()]
+        if ids:
+            more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
+            _say(f"{name}: void are the ids {', '.join(ids[:8])}{more} (in {found.frames} frames)")
+
+
+def _size(data: Folder, shapes: Iterable[tuple[int, int, int]]) -> None:
+    """Advice where frames are much larger than what is predicted."""
+    height, width = data.size
+    _, h, w = max(shapes, key=lambda shape: shape[1], default=(0, height, width))
+    if height > 2 * h:
+        step = 8  # of the scales of the networks
+        smaller = [max(step, round(side * h / height / step) * step) for side in data.size]
+        times = height * width / (smaller[0] * smaller[1])
+        _say(
+            f"Frames are {height} × {width}, the finest predictions {h} × {w}: "
+            f"data.frame=[{smaller[0]},{smaller[1]}] when training is about {times:.0f} times as "
+            "fast. The evaluation is still against the truth at its full size."
+        )
 
 
 def _remarks(data: Folder) -> None:

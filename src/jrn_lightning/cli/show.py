@@ -51,6 +51,8 @@ def show(
         title = f"{file.name} · {split} · {len(rows)} of {len(part)} frames"
         sources = {m: spec.provenance for m, spec in part.specs.items()}
         said = ", ".join(f"{m} by {p.source} ({p.sampling})" for m, p in sources.items())
-        sheet.write_sheet(part, rows, out, title=title, subtitle=f"predictions: {said}")
+        frames_shown = list(sheet.read({sheet.PREDICTION: part}, rows))
+        subtitle = f"predictions: {said}"
+        sheet.write(frames_shown, cache.modalities, out, title=title, subtitle=subtitle)
     drawn = f"{out}: {len(rows)} of {len(part)} frames of split {split!r}."
     console().print(drawn, soft_wrap=True)

@@ -194,9 +194,14 @@ def _check_coverage(data: DataSet, name: str, source: Maps) -> None:
             f"counted from {min(numbers)}. Number the predictions as the frames are."
         )
     if missing:
+        remedy, others = "Predict every frame.", in_order(set(source.ids) - wanted)
+        if others and 2 * len(missing) > len(wanted):
+            remedy = f"What it has is called as {others[0]}: call each prediction as its frame."
+            if text := getattr(data, "id_among", lambda names: None)(source.ids):
+                remedy = f"What it has is called as {others[0]}: give id: '{text}' in the layout."
         raise CacheError(
             f"{source.path} lacks {name} predictions of {len(missing)} of {len(wanted)} frames, "
-            f"the first of them {in_order(missing)[0]}. Predict every frame."
+            f"the first of them {in_order(missing)[0]}. {remedy}"
         )
 
 
@@ -224,10 +229,10 @@ def _check_plausibility(data: DataSet, inputs: Mapping[str, Input]) -> None:
     def predictions(given: Input) -> Predictions[str]:
         source = given.source
         grid, alignment = Grid.parse(given.grid, source.shape[1:], data.size)
-        scale = getattr(source, "scale", None)
+        scale, option = getattr(source, "scale", None), getattr(source, "option", None)
         order = in_order(source.ids)
         named = source.ordered_by_name
-        return Predictions(order, source.read, lambda _: grid, alignment, named, scale)
+        return Predictions(order, source.read, lambda _: grid, alignment, named, scale, option)
 
     found = find(
         data.modalities,

@@ -200,16 +200,15 @@ def normals_of(depth: NDArray[Any], camera: Intrinsics) -> NDArray[np.float32]:
 def _labels(root: Path, layout: MapLayout, space: LabelSpace) -> Decoder:
     """Labels of stored ids or colours."""
     label_of = space.labels_of(layout.ids)
-    nameless = layout.ids is None  # what is of no class is void then
     colors = [v for v in layout.void if isinstance(v, Sequence)]
     void_ids = [v for v in layout.void if isinstance(v, int)]
-    by_id = np.full(_HIGHEST - _LOWEST + 1, VOID if nameless else _UNKNOWN, np.int16)
+    by_id = np.full(_HIGHEST - _LOWEST + 1, _UNKNOWN, np.int16)
     if layout.translate is None:
         for id, label in label_of.items():
             by_id[id - _LOWEST] = label
     else:
         for id, other in _translation(root, layout.translate, layout.where).items():
-            by_id[id - _LOWEST] = label_of.get(other, VOID if nameless else _UNKNOWN)
+            by_id[id - _LOWEST] = label_of.get(other, _UNKNOWN)
     by_id[np.array(void_ids, np.int64) - _LOWEST] = VOID
     by_color = np.full(1 << 24 if space.colors else 0, _UNKNOWN, np.int16)
     for id, color in zip(space.own_ids, space.colors, strict=False):
@@ -236,19 +235,25 @@ def _labels(root: Path, layout: MapLayout, space: LabelSpace) -> Decoder:
                 "need a label space with colors:."
             )
         if (unknown := labels == _UNKNOWN).any():
-            code = codes[unknown].flat[0]
-            count = int((codes == code).sum())
+            found, counts = np.unique(raw[unknown], axis=0, return_counts=True)
             colored = raw.ndim == 3
-            name = f"color {raw[unknown][0].tolist()}" if colored else f"id {code}"
-            value = raw[unknown][0].tolist() if colored else int(code)
+            values = (found if colored else np.rint(found + layout.offset).astype(int)).tolist()
+            void = [*values, *layout.void] if colored else sorted([*values, *void_ids])
+            own = layout.ids is None and Path(layout.labels or "").suffix
             raise CacheError(
-                f"{file} holds the {name} in {count} pixels, which {layout.ids or space.name} "
-                f"lacks. Is it void? Then give {layout.where}.void: [{value}, ...]; otherwise "
-                "another ids: or labels:."
+                f"{file} holds the {'color' if colored else 'id'} {values[0]} in {counts[0]} "
+                f"pixels, which {layout.ids or space.name} lacks. "
+                f"{f'Add it to {layout.labels}' if own else 'Give another ids: or labels:'}, or "
+                f"give {layout.where}.void: {_some(void)} where it is of no class."
             )
         return np.asarray(labels, np.uint8)
 
     return decode
+
+
+def _some(values: Sequence[object]) -> str:
+    """A list in YAML, of the first ones where there are many."""
+    return str(list(values)) if len(values) < 30 else f"{str(list(values[:20]))[:-1]}, ...]"
 
 
 def _code(color: Sequence[int]) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -124,12 +125,26 @@ class Folder:
                 next(pattern.find(self.path))  # says what is there instead
                 raise CacheError(f"predictions.{name}: {made.file!r} fits no frame's fields.")
             source = from_files(
-                self.path, self.modalities[name], files, scale=made.scale, key=made.key
+                self.path,
+                self.modalities[name],
+                files,
+                scale=made.scale,
+                key=made.key,
+                option=f"predictions.{name}.{{}}: {{}}".format,
             )
             found[name] = Input(
                 source, made.source or f"{name} of {self.layout.name}", made.sampling, made.grid
             )
         return found
+
+    def id_among(self, names: Collection[str]) -> str | None:
+        """An ``id:`` that calls every frame by one of the names; None if no join of fields does."""
+        fields = [f"{{{f}}}" for f in next(iter(self._fields.values())) if f != "split"]
+        for text in (*(joint.join(fields) for joint in ("_", "-", "/", ".", "")), *fields):
+            ids = {Pattern(text, "id").filled(of) for of in self._fields.values()}
+            if len(ids) == len(self._fields) and ids <= set(names):
+                return text
+        return None
 
     # -- the frames ------------------------------------------------------------------------------
 
@@ -389,6 +404,7 @@ class Survey:
         high: largest one.
         missing: share of the pixels without truth.
         classes: label -> share of the pixels, of semantics.
+        void: stored id or color that is of no class -> share of the pixels, the largest first.
     """
 
     frames: int
@@ -397,6 +413,7 @@ class Survey:
     high: float
     missing: float
     classes: Mapping[int, float]
+    void: Mapping[str, float]
 
 
 def survey(data: Folder, count: int = _SURVEYED) -> dict[str, Survey]:
@@ -413,7 +430,8 @@ def survey(data: Folder, count: int = _SURVEYED) -> dict[str, Survey]:
             chosen[i] for i in np.linspace(0, len(chosen) - 1, min(count, len(chosen))).astype(int)
         ]
         low, high, missing, pixels, shape = np.inf, -np.inf, 0, 0, ()
-        labels: dict[int, int] = {}
+        labels: Counter[int] = Counter()
+        void: Counter[str] = Counter()
         for frame in chosen:
             map = data._own_truth(name, frame)
             assert map is not None
@@ -426,8 +444,11 @@ def survey(data: Folder, count: int = _SURVEYED) -> dict[str, Survey]:
                 values = map[..., ~bad]
                 low, high = min(low, float(values.min())), max(high, float(values.max()))
             if isinstance(kind, Semantic):
-                for label, n in zip(*np.unique(map, return_counts=True), strict=True):
-                    labels[int(label)] = labels.get(int(label), 0) + int(n)
+                labels.update(dict(_counts(map.ravel())))
+                made = data.layout.maps[name]
+                stored = decode.without_channel(read_array(path, made.key))[map == kind.invalid]
+                stored = stored if stored.ndim == 2 else np.rint(stored + made.offset).astype(int)
+                void.update({str(value): n for value, n in _counts(stored)})
         if not chosen:
             continue
         if missing == pixels:
@@ -442,8 +463,14 @@ def survey(data: Folder, count: int = _SURVEYED) -> dict[str, Survey]:
                 f"attributes: {{maximum: {_NEAR:g}}} if they are metres."
             )
         shares = {label: n / pixels for label, n in sorted(labels.items())}
-        found[name] = Survey(len(chosen), shape, low, high, missing / pixels, shares)
+        left_out = {value: n / pixels for value, n in void.most_common()}
+        found[name] = Survey(len(chosen), shape, low, high, missing / pixels, shares, left_out)
     return found
+
+
+def _counts(values: NDArray[Any]) -> Iterator[tuple[Any, int]]:
+    """Each value, or row of several, and how often it is there."""
+    return zip(*(a.tolist() for a in np.unique(values, axis=0, return_counts=True)), strict=True)
 
 
 def _unit(kind: Modality, map: NDArray[Any]) -> str:

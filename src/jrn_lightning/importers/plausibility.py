@@ -85,6 +85,7 @@ class Predictions(Generic[Key]):
         alignment: that grid's name.
         named: whether each says which frame it is of.
         scale: the factor that :attr:`read` applies to what is in a file, where it is known.
+        option: how another value of an option is given, of its name and the value.
     """
 
     order: Sequence[Key]
@@ -93,6 +94,7 @@ class Predictions(Generic[Key]):
     alignment: str
     named: bool = True
     scale: float | None = None
+    option: Callable[[str, str], str] | None = None
 
 
 def find(
@@ -210,7 +212,7 @@ class _Sample(Generic[Key]):
     def _candidates(self, rereadings: Mapping[str, Tensor]) -> Iterator[_Candidate]:
         order, target = self.given.order, self.target
         place = {key: i for i, key in enumerate(order)}
-        number, name = _NUMBER[self.given.named], self.modality.name
+        number = _NUMBER[self.given.named]
         for what, sign, step in (
             ("are each of the frame after their own, as if counted from 0", 1, -1),
             ("are each of the frame before their own", 1, 1),
@@ -230,7 +232,7 @@ class _Sample(Generic[Key]):
             remedy = reading.remedy
             if reading.factor is not None and self.given.scale is not None:
                 scale = _usual(self.given.scale * reading.factor)
-                remedy = f"Give the scale {scale:.9g} (--{name}-scale {scale:.9g})."
+                remedy = f"Give the scale {scale:.9g}{self._option('scale', f'{scale:.9g}')}."
             yield _Candidate(reading.what, remedy, reading.outputs, target, _FITTED_SHARE)
         for text, other_target in rereadings.items():
             what, _, remedy = text.partition(": ")
@@ -278,8 +280,12 @@ class _Sample(Generic[Key]):
             return None
         return (
             f"have {h} × {w} samples, the frame {self.frame[0]} × {self.frame[1]} pixels. Say how "
-            f"they lie on it (--{self.modality.name}-grid) if they show a part of it."
+            f"they lie on it{self._option('grid', 'OY,SY,OX,SX')} if they show a part of it."
         )
+
+    def _option(self, name: str, value: str) -> str:
+        """How to give it, in brackets; nothing where that is not known, as of a finished cache."""
+        return f" ({self.given.option(name, value)})" if self.given.option else ""
 
     # -- measuring -------------------------------------------------------------------------------
 

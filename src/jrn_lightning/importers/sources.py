@@ -44,6 +44,7 @@ _FORMS: Final = "a .npz, .npy or .mat file, or a folder of .npy or .png files"
 #: Arrays of these names are taken for the maps when a file holds several.
 _MAPS: Final = ("depth", "depths", "probability", "probabilities", "prediction", "predictions")
 _INDEX: Final = "index"
+Option = Callable[[str, str], str]
 _CLASSES: Final = "classes"
 
 
@@ -64,6 +65,7 @@ class PredictionSource:
         path: the file or folder.
         channels: C of the modality.
         scale: factor to the modality's units, e.g. 0.001 for millimetres.
+        option: how another value of an option is given, of its name and the value.
         ids: the frames that it covers, in its own order.
         ordered_by_name: whether each map says which frame it is of; if not, it follows from their
             order.
@@ -73,8 +75,21 @@ class PredictionSource:
         conversion: what was done to make the maps probabilities, for the cache; empty if nothing.
     """
 
-    def __init__(self, path: Path, modality: Modality, scale: float, contents: Contents) -> None:
+    def __init__(
+        self,
+        path: Path,
+        modality: Modality,
+        scale: float,
+        contents: Contents,
+        option: Option | None = None,
+    ) -> None:
         self.path = path
+        self.option: Option = option or f"--{modality.name}-{{}} {{}}".format
+        if not 0 < scale < math.inf:
+            raise CacheError(
+                f"{self.option('scale', f'{scale:g}')} is no factor. Give a positive number, e.g. "
+                "0.001 for millimetres."
+            )
         self.channels = modality.channels
         self.scale = scale
         self.ids, self._raw, self._files, self.ordered_by_name, self.classes = contents
@@ -94,8 +109,7 @@ class PredictionSource:
         elif first.dtype.kind != "f" and scale == 1:
             raise CacheError(
                 f"{path}: maps of the integer type {first.dtype} have no stated unit. "
-                f"Give the scale, of millimetres --{modality.name}-scale 0.001 to 'jrn cache nyu', "
-                f"--scale {modality.name}=0.001 to 'jrn cache folder'."
+                f"Give the scale, of millimetres {self.option('scale', '0.001')}."
             )
         c, h, w = self._channels_first(first).shape
         self.shape = (c, h, w)
@@ -149,6 +163,7 @@ def open_source(
     ids: Sequence[str],
     scale: float = 1.0,
     key: str | None = None,
+    option: Option | None = None,
 ) -> PredictionSource:
     """Open the predictions in ``path``.
 
@@ -158,20 +173,17 @@ def open_source(
         ids: of all frames of the data set; their number tells the frame axis of a MATLAB array.
         scale: factor to the modality's units; required for integers.
         key: the array's name in a file that holds several.
+        option: how the user gives another value of an option, of its name and the value, for
+            messages; ``--depth-scale 0.001`` and the like unless given.
 
     Raises:
         CacheError: a path, an array or a shape that cannot be used, with what would do.
     """
     if not path.exists():
         raise CacheError(f"{path} does not exist. Give {_FORMS}.")
-    if not 0 < scale < math.inf:
-        raise CacheError(
-            f"--{modality.name}-scale {scale:g} is no factor. Give a positive number, e.g. 0.001 "
-            "for millimetres."
-        )
     try:
         contents = _folder(path, ids, modality) if path.is_dir() else _file(path, ids, key)
-        return PredictionSource(path, modality, scale, contents)
+        return PredictionSource(path, modality, scale, contents, option)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CacheError(f"{path} cannot be read ({error}). Give {_FORMS}.") from error
 
@@ -183,6 +195,7 @@ def from_files(
     *,
     scale: float = 1.0,
     key: str | None = None,
+    option: Option,
 ) -> PredictionSource:
     """Predictions that lie in a file for each frame: a PNG, .npy, .npz, .h5 or .mat.
 
@@ -192,6 +205,7 @@ def from_files(
         files: of each frame that is predicted.
         scale: factor to the modality's units; required for integers.
         key: the array's name in a file that holds several.
+        option: see :func:`open_source`.
 
     Raises:
         CacheError: a map of a shape that cannot be used.
@@ -199,7 +213,7 @@ def from_files(
     contents = Contents(
         list(files), lambda frame: read_array(files[frame], key), list(files.values()), True
     )
-    return PredictionSource(path, modality, scale, contents)
+    return PredictionSource(path, modality, scale, contents, option)
 
 
 def _folded(classes: tuple[str, ...] | None) -> list[str] | None:

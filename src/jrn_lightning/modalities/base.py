@@ -7,7 +7,7 @@ in the package names a modality.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -394,6 +394,10 @@ class Modality(ABC):
     def key(self, errors: bool = True) -> Key:
         """What the colours of its pictures mean, those of error maps too where ``errors``."""
         return Key(self.name)
+
+    def spanning(self, maps: Sequence[NDArray[Any]]) -> Modality:
+        """The same, with colours that span the values of ``maps``, where they are of a range."""
+        return self
 
     @abstractmethod
     def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -94,6 +95,8 @@ class Depth(Modality):
                 "the smaller one first, both greater than 0."
             )
         self.minimum, self.maximum = float(minimum), float(maximum)
+        #: metres of the darkest and the brightest colour
+        self.drawn = (0.0, self.maximum)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -285,9 +288,11 @@ class Depth(Modality):
         return self._clamped(outputs), target
 
     def key(self, errors: bool = True) -> Key:
-        """A ramp over the range; of errors one over relative errors up to 50 %."""
-        ramp = self.draw(np.linspace(0, self.maximum, 256)[None, None])
-        ramps = [Ramp(ramp, (0, self.maximum), f"{self.name} [{self.unit}]")]
+        """A ramp over what is drawn; of errors one over relative errors up to 50 %."""
+        low, high = self.drawn
+        spanned = f", {low:.3g} to {high:.3g} here" if low > 0 else ""
+        ramp = self.draw(np.linspace(low, high, 256)[None, None])
+        ramps = [Ramp(ramp, self.drawn, f"{self.name} [{self.unit}]{spanned}")]
         if errors:
             truth = np.full((1, 256), self.maximum / 2)
             off = self.draw_error((truth * np.linspace(0.5, 1.5, 256))[None], truth)
@@ -297,7 +302,18 @@ class Depth(Modality):
 
     def draw(self, prediction: NDArray[Any]) -> NDArray[np.uint8]:
         """Near is dark, the largest depth is bright."""
-        return colormap(prediction[0] / self.maximum, "viridis")
+        low, high = self.drawn
+        return colormap((prediction[0] - low) / (high - low), "viridis")
+
+    def spanning(self, maps: Sequence[NDArray[Any]]) -> Depth:
+        """Drawn from the smallest to the largest of these depths, truth and predictions."""
+        known = [x[x > MISSING] for x in maps if (x > MISSING).any()]
+        low = max(self.minimum, min((float(x.min()) for x in known), default=0.0))
+        high = min(self.maximum, max((float(x.max()) for x in known), default=0.0))
+        made = copy(self)
+        if low < high:
+            made.drawn = (low, high)
+        return made
 
     def draw_target(self, target: NDArray[Any]) -> NDArray[np.uint8]:
         """As :meth:`draw`, missing pixels grey."""

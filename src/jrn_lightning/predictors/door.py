@@ -213,7 +213,14 @@ def _open(data: DataSet, modality: Modality, spec: str) -> Predictor | Input:
         scale = float(options.get("scale", 1))
     except ValueError:
         raise ConfigError(f"{spec}: scale is no number. Give one, as scale=0.001.") from None
-    maps = open_source(path, modality, ids=ids, scale=scale, key=options.get("key"))
+    maps = open_source(
+        path,
+        modality,
+        ids=ids,
+        scale=scale,
+        key=options.get("key"),
+        option=lambda name, value: f"--predict {modality.name}={file}?{name}={value}",
+    )
     return Input(maps, path.stem, grid=options.get("grid", AREA))
 
 

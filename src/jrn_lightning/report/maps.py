@@ -246,8 +246,8 @@ def panel(
     step = size[1] + _GAP
     width = max(_NARROWEST, max(places.values()) + _MAP + _MARGIN)
     top = 0.15 + 0.4 * bool(title) + _LINE * (1 + wide)
-    known = any(frame.target for frame in frames)
-    legends = [modality.key(errors=known) for modality in modalities.values()]
+    wrong = {tile.modality for own in rows for row in own for tile in row if tile.kind == "error"}
+    legends = [modality.key(errors=name in wrong) for name, modality in modalities.items()]
     below = sum(_key_height(shown, width) for shown in legends) + 0.08
     height = top + sum(_LINE + step * len(own) for own in rows) + below
     figure = Figure(figsize=(width, height), dpi=110)

@@ -11,14 +11,17 @@ import numpy as np
 import torch
 
 from jrn_lightning import keys
-from jrn_lightning.cache.grid import resample
+from jrn_lightning.cache.grid import Grid, resample
 from jrn_lightning.errors import CacheError
 from jrn_lightning.report.maps import Frame, panel
 
 if TYPE_CHECKING:
     from jrn_lightning.cache import CacheSplit, PredictionCache
+    from jrn_lightning.importers.build import Input
+    from jrn_lightning.importers.frames import DataSet
+    from jrn_lightning.modalities import Modality
 
-_PREDICTION = "prediction"  # head of its column
+PREDICTION = "prediction"  # head of its column
 
 
 def choose(scenes: Sequence[str], count: int, seed: int = 0) -> list[int]:
@@ -88,18 +91,55 @@ def read(splits: Mapping[str, CacheSplit], rows: Sequence[int]) -> Iterator[Fram
         yield Frame(last.ids[i], target, outputs, image, last.scenes[i])
 
 
-def write_sheet(
-    split: CacheSplit, rows: Sequence[int], out: Path, *, title: str, subtitle: str = ""
+def of_data_set(
+    data: DataSet, id: str, inputs: Mapping[str, Input], *, truth: bool = True
+) -> Frame:
+    """A frame that is in no cache yet, with the predictions of it that there are.
+
+    Raises:
+        CacheError: a file that cannot be read.
+    """
+    read = data.read(id, targets=truth)
+    maps = {}
+    for m, given in inputs.items():
+        if id in given.source.ids:
+            grid, _ = Grid.parse(given.grid, given.source.shape[1:], data.size)
+            map = torch.from_numpy(np.ascontiguousarray(given.source.read(id), np.float32))
+            maps[m] = resample(map, grid, data.size, data.size).numpy()
+    return Frame(id, read.targets or {}, {PREDICTION: maps}, read.image, data.scene(id))
+
+
+def write(
+    frames: Sequence[Frame],
+    modalities: Mapping[str, Modality],
+    out: Path,
+    *,
+    title: str,
+    subtitle: str = "",
 ) -> None:
     """Write a contact sheet as a PNG: a row a frame, with truth, prediction and error map.
 
+    Depths and the like are drawn over the range that these frames have.
+
+    Args:
+        frames: what to show; the setup of their outputs is :data:`PREDICTION`.
+        modalities: of their maps.
+        out: the picture.
+        title: above everything.
+        subtitle: below it.
+
     Raises:
-        CacheError: a sample that cannot be read, or ``out`` that cannot be written.
+        CacheError: ``out`` cannot be written.
     """
     figure = panel(
-        list(read({_PREDICTION: split}, rows)),
-        split.cache.modalities,
-        errors=[_PREDICTION],
+        frames,
+        {
+            m: kind.spanning(
+                [x[m] for f in frames for x in (f.target, *f.outputs.values()) if m in x]
+            )
+            for m, kind in modalities.items()
+        },
+        errors=[PREDICTION],
         wide=True,
         title=title,
         subtitle=subtitle,
