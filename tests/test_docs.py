@@ -60,8 +60,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "NYU" / "rgb", folder / "photographs")
     for id, made in miniatures.cityscapes(folder / "cityscapes").items():
         guess = np.eye(19, dtype=np.float32)[made.label % 19].transpose(2, 0, 1) * 0.5 + 0.5 / 19
-        miniatures.save(folder / f"depth/{id}.npy", np.where(made.depth > 0, made.depth, 5) * 1.05)
-        miniatures.save(folder / f"semantic/{id}.npy", guess)
+        depth = np.where(made.depth > 0, made.depth, 5) * 1.05
+        miniatures.save(folder / f"cityscapes/depth/{id}.npy", depth)
+        miniatures.save(folder / f"cityscapes/semantic/{id}.npy", guess)
     return folder
 
 

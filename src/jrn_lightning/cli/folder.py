@@ -315,8 +315,8 @@ def _size(data: Folder, shapes: Iterable[tuple[int, int, int]]) -> None:
         times = height * width / (smaller[0] * smaller[1])
         _say(
             f"Frames are {height} × {width}, the finest predictions {h} × {w}: "
-            f"data.frame=[{smaller[0]},{smaller[1]}] when training is about {times:.0f} times as "
-            "fast. The evaluation is still against the truth at its full size."
+            f"data.frame=[{smaller[0]},{smaller[1]}] when training is faster, with {times:.0f} "
+            "times fewer pixels. The truth of the evaluation keeps its size."
         )
 
 

@@ -290,7 +290,7 @@ class Depth(Modality):
     def key(self, errors: bool = True) -> Key:
         """A ramp over what is drawn; of errors one over relative errors up to 50 %."""
         low, high = self.drawn
-        spanned = f", {low:.3g} to {high:.3g} here" if low > 0 else ""
+        spanned = f", {low:.3g} to {high:.3g}: 96 % of what is shown" if low > 0 else ""
         ramp = self.draw(np.linspace(low, high, 256)[None, None])
         ramps = [Ramp(ramp, self.drawn, f"{self.name} [{self.unit}]{spanned}")]
         if errors:
@@ -306,10 +306,10 @@ class Depth(Modality):
         return colormap((prediction[0] - low) / (high - low), "viridis")
 
     def spanning(self, maps: Sequence[NDArray[Any]]) -> Depth:
-        """Drawn from the smallest to the largest of these depths, truth and predictions."""
-        known = [x[x > MISSING] for x in maps if (x > MISSING).any()]
-        low = max(self.minimum, min((float(x.min()) for x in known), default=0.0))
-        high = min(self.maximum, max((float(x.max()) for x in known), default=0.0))
+        """Drawn over the middle 96 % of these depths, truth and predictions."""
+        known = np.concatenate([x[x > MISSING] for x in (*maps, np.zeros(0))])
+        ends = np.percentile(known, (2, 98)) if known.size else np.zeros(2)
+        low, high = np.clip(ends, self.minimum, self.maximum).tolist()
         made = copy(self)
         if low < high:
             made.drawn = (low, high)
