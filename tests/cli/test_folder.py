@@ -53,7 +53,10 @@ def test_a_dry_run_says_what_would_be_read(
     assert "depth: depth, 16 × 24, 2.3% without truth; 3.0" in out
     assert "semantic: semantic, 16 × 24, 4.2% without truth; a " in out
     assert f"predictions of semantic: {tmp_path / 'odds.npz'}, 4 of 3 × 6 × 8" in out
-    said = ("semantic: void are the ids 255 4.2% (in 4 frames)", "6 × 8: data.frame=[8,8]")
+    said = (
+        "semantic, ids of no class: 255 4.2%, of the pixels of 4 frames",
+        "6 × 8: add data.frame=[8,8]",
+    )
     assert all(words in out for words in said)
     assert not (tmp_path / "a.h5").exists()
     with Image.open(tmp_path / "a.png") as picture:

@@ -113,7 +113,7 @@ def test_a_gain_that_is_not_significant_is_not_called_help(found: Findings) -> N
     effects.loc[small, ["value", "low", "high", "p", "p_holm"]] = [0.2, 0.1, 0.3, 0.01, 0.2]
     told = line(answer(found), "Does depth help semantic?")
     assert "No significant gain under 5 of 5 architectures, at most +0.20 [+0.10, +0.30] " in told
-    assert "points of mIoU, p = 0.20" in told  # or the interval would speak against the words
+    assert "points of mIoU, p = 0.2" in told  # or the interval would speak against the words
     assert "helps" not in told
 
 
@@ -215,7 +215,7 @@ def test_what_to_run_next(tmp_path: Path) -> None:
 
 def test_missing_parts_leave_their_sentences_out(found: Findings) -> None:
     nothing = replace(found, **{name: frame(name) for name in PARTS})  # type: ignore[arg-type]
-    assert [s.split(",")[0] for s in answer(nothing)] == ["Next steps"]
+    assert [s.split(":")[0] for s in answer(nothing)] == ["Next steps"]
     alone = replace(found, differences=frame("differences"))
     assert " than " not in line(answer(alone), "Which architecture")
 

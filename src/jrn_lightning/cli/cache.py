@@ -421,7 +421,8 @@ def _differences(
             yield (
                 f"{name}: {measure.label} is {train:.3f} on the training frames and {test:.3f} on "
                 f"the test frames ({sampling} predictions), more than a sixth apart. A refinement "
-                f"network learns from the first how far to trust {name}."
+                f"network learns from the first how far to trust {name}. With few scenes this may "
+                "be chance: compare another choice of them."
             )
 
 

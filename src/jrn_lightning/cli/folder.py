@@ -302,7 +302,8 @@ def _left_out(surveyed: Mapping[str, Survey]) -> None:
         ids = [f"{id} {share:.1%}" for id, share in found.void.items()]
         if ids:
             more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
-            _say(f"{name}: void are the ids {', '.join(ids[:8])}{more} (in {found.frames} frames)")
+            listed = f"{', '.join(ids[:8])}{more}, of the pixels of {found.frames} frames"
+            _say(f"{name}, ids of no class: {listed}")
 
 
 def _size(data: Folder, shapes: Iterable[tuple[int, int, int]]) -> None:
@@ -314,9 +315,9 @@ def _size(data: Folder, shapes: Iterable[tuple[int, int, int]]) -> None:
         smaller = [max(step, round(side * h / height / step) * step) for side in data.size]
         times = height * width / (smaller[0] * smaller[1])
         _say(
-            f"Frames are {height} × {width}, the finest predictions {h} × {w}: "
-            f"data.frame=[{smaller[0]},{smaller[1]}] when training is faster, with {times:.0f} "
-            "times fewer pixels. The truth of the evaluation keeps its size."
+            f"Frames are {height} × {width}, the finest predictions {h} × {w}: add "
+            f"data.frame=[{smaller[0]},{smaller[1]}] to each jrn run to train on {times:.0f} times "
+            "fewer pixels. The truth of the evaluation keeps its size."
         )
 
 

@@ -52,7 +52,7 @@ def report(
         terminal.print(part)
         terminal.print()
     with progress.status("Writing tables and figures"):
-        paths = files.write(sweep.summary, out or folder)
+        paths = files.write(sweep.summary, out or folder, sentences)
     written(paths)
     require_finished(sweep, "compare", "what failed is said above")
     if html:

@@ -44,8 +44,13 @@ class Answer(tuple[str, ...]):
     def __str__(self) -> str:
         return "\n".join(self)
 
-    def _repr_markdown_(self) -> str:
+    @property
+    def markdown(self) -> str:
+        """A list, and what its words mean."""
         return "\n".join([*(f"- {sentence}" for sentence in self), "", NOTE])
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
 
 
 def answer(findings: Findings) -> Answer:
@@ -131,7 +136,8 @@ def _gain(rows: pd.DataFrame, column: MeasureColumn) -> str:
         if len(found):
             top = _largest(found, sign)
             count = f"significantly under {len(found)} of {_architectures(len(rows))}"
-            parts.append(f"it {verb} {count}, most under {top['arch']}: {_estimate(top, column)}")
+            most = f"most under {top['arch']}: {_estimate(top, column, always=True)}"
+            parts.append(f"it {verb} {count}, {most}")
     text = ", and ".join(parts)
     return text[0].upper() + text[1:]
 
@@ -168,10 +174,10 @@ def _damage(findings: Findings) -> str:
         muted = (better - omega).dropna()  # A(source muted) - A(untouched input)
         if len(both):
             whole, part = omega[both].mean(), breakage[both].mean()
-            share = ""
-            if whole > 0 and part > 0:
-                share = "all of ω " if part > whole else f"{100 * part / whole:.0f} % of ω "
-            shares.append(f"{where} {share}({part:+.2f} of {whole:+.2f})")
+            share = "none of ω"
+            if part > 0:
+                share = "all of ω" if part > whole else f"{100 * part / whole:.0f} % of ω"
+            shares.append(f"{where} {share} ({part:+.2f} of {whole:+.2f})")
         elif len(muted):
             seen.append(where)
             if muted.min() < 0:
@@ -234,16 +240,18 @@ def _next(findings: Findings) -> str:
     if left:
         steps.append(f"{left} of {len(summary.jobs)} jobs are not finished (run the sweep again)")
     if summary.scenes is not None and summary.scenes < SCENES:
-        steps.append(f"at least {SCENES} test scenes, not {summary.scenes}")
+        steps.append(f"a cache with at least {SCENES} test scenes, not {summary.scenes}")
     seeds = pd.to_numeric(findings.effects["seeds"])
     if len(seeds) and seeds.min() < SEEDS:
         steps.append(f"at least {SEEDS} seeds, not {seeds.min():.0f} (seed=0,1,2,3,4)")
     if len(summary.primary) > 1:
         if not len(findings.effects[findings.effects["effect"] == GAIN]):
-            steps.append("networks trained without one modality (add experiment=gain)")
+            steps.append(
+                "networks trained without one modality (the same command with experiment=gain)"
+            )
         if findings.mute_values.empty:
-            steps.append("other mute values (add experiment=mute-values)")
-    return f"Next steps, by the same command: {'; '.join(steps)}." if steps else ""
+            steps.append("other mute values (with experiment=mute-values)")
+    return f"Next steps: {'; '.join(steps)}." if steps else ""
 
 
 # -- helpers -----------------------------------------------------------------------------------
@@ -284,8 +292,8 @@ def _best(findings: Findings, target: str, rows: pd.DataFrame) -> pd.Series:
     return rows.iloc[list(rows["arch"]).index(_largest(ranked)["arch"])]
 
 
-def _estimate(row: pd.Series, column: MeasureColumn | None = None) -> str:
-    """Value and interval, and p where the interval alone would look significant."""
+def _estimate(row: pd.Series, column: MeasureColumn | None = None, always: bool = False) -> str:
+    """Value and interval, and p where the interval alone would look significant, or ``always``."""
     text = f"{row['value']:+.2f}"
     low, high, p = row["low"], row["high"], row.get("p_holm", row.get("p"))
     if pd.notna(low) and pd.notna(high):
@@ -293,8 +301,8 @@ def _estimate(row: pd.Series, column: MeasureColumn | None = None) -> str:
     if column is not None:
         text += f" points of {column.label}" * column.percent
         text += f" in {column.performance_label}" * (not column.percent)
-    if pd.notna(p) and p >= LEVEL and low * high > 0:
-        text += f", p = {p:.2f}"
+    if pd.notna(p) and (always or (p >= LEVEL and low * high > 0)):
+        text += f", p = {p:.2g}"
     return text
 
 

@@ -14,14 +14,19 @@ from jrn_lightning.report.sweep import Sweep
 log = logging.getLogger(__name__)
 
 
-def write_comparison(folder: Path) -> Sweep:
+def write_comparison(folder: Path, answered: bool = False) -> Sweep:
     """Collect what there is and write tables and figures into the sweep's folder.
+
+    Args:
+        folder: of the sweep.
+        answered: write the answer, too, which takes longer.
 
     Raises:
         JRNError: nothing to collect, or nowhere to write.
     """
     sweep = Sweep(folder)
-    files.write(sweep.summary, folder)
+    with console(stderr=True).status("Asking the records"):
+        files.write(sweep.summary, folder, sweep.answer if answered else None)
     return sweep
 
 
@@ -33,9 +38,7 @@ def announce(sweep: Sweep, wandb: dict[str, Any] | None) -> None:
         wandb: ``project``, ``entity`` and ``mode``; None to do without.
     """
     out = console()
-    with console(stderr=True).status("Asking the records"):
-        said = sweep.answer
-    out.print(answer.terminal(said))
+    out.print(answer.terminal(sweep.answer))
     out.print()
     out.print(tables.terminal(sweep.summary))
     for problem in sweep.problems:

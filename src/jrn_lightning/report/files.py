@@ -10,6 +10,7 @@ from jrn_lightning.analysis.summary import Summary
 from jrn_lightning.errors import RecordError
 from jrn_lightning.files import replacing
 from jrn_lightning.report import tables
+from jrn_lightning.report.answer import Answer
 
 CSV, MARKDOWN = "comparison.csv", "comparison.md"
 
@@ -37,7 +38,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write(summary: Summary, folder: Path) -> list[Path]:
+def write(summary: Summary, folder: Path, said: Answer | None = None) -> list[Path]:
     """Write the tables, and Figure 7 for each direction that was measured.
 
     Any number of jobs may do so at once: a file is always whole, and the last one wins.
@@ -45,6 +46,7 @@ def write(summary: Summary, folder: Path) -> list[Path]:
     Args:
         summary: what to write.
         folder: where to, usually the folder of the sweep.
+        said: the answer, to stand first.
 
     Returns:
         The files: CSV, Markdown, then a PNG per direction.
@@ -63,6 +65,6 @@ def write(summary: Summary, folder: Path) -> list[Path]:
                 with replacing(folder / name) as temporary:
                     figure.savefig(temporary, format="png")
                 captions[f"Performance on {target} against the influence of {source}"] = name
-        write_text(folder / MARKDOWN, tables.markdown(summary, captions))
+        write_text(folder / MARKDOWN, tables.markdown(summary, captions, said))
         write_text(folder / CSV, tables.csv(summary))
     return [folder / name for name in (CSV, MARKDOWN, *captions.values())]

@@ -19,6 +19,7 @@ from jrn_lightning.analysis.summary import (
     value_of,
 )
 from jrn_lightning.influence import Estimate
+from jrn_lightning.report.answer import Answer
 from jrn_lightning.report.table import BEST, GROUP, INPUT, NOTHING, PUBLISHED, Cell, Row, Table
 
 HEAD = "architecture"
@@ -40,14 +41,19 @@ def terminal(summary: Summary) -> RenderableType:
     return Group(*parts)
 
 
-def markdown(summary: Summary, figures: Mapping[str, str] | None = None) -> str:
+def markdown(
+    summary: Summary, figures: Mapping[str, str] | None = None, said: Answer | None = None
+) -> str:
     """The comparison as Markdown, every measure included.
 
     Args:
         summary: what to show.
         figures: captions and paths of pictures to show below the tables.
+        said: the answer, to stand first.
     """
     parts = [f"# Comparison of {summary.name}\n"]
+    if said is not None:
+        parts.append(f"## The answer\n\n{said.markdown}\n")
     parts += [table.markdown() for table in comparison(summary, lambda c: True)]
     parts += [f"![{caption}]({path})\n" for caption, path in (figures or {}).items()]
     parts += ["\n".join(f"- {note}" for note in notes(summary)) + "\n"]

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from jrn_lightning.errors import JRNError, no_place
-from jrn_lightning.records.record import SWEPT, is_main_process, job_folder, plan
+from jrn_lightning.records.record import SWEPT, JobRecord, is_main_process, job_folder, plan
 from jrn_lightning.training import config as configuration
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class SweepCallback(Callback):
                     _check(composed)
                     folder = Path(composed.output) / composed.sweep
                     jobs.append((folder, job_folder(choice, job, composed.seed)))
+                    _expect(folder / jobs[-1][1], composed)
         except (JRNError, HydraException, OmegaConfBaseException) as error:
             _refuse(str(error))
         names = [f"{folder}/{job}" for folder, job in jobs]
@@ -119,7 +120,7 @@ def announce_all() -> bool:
     said = False
     for folder, wandb in STARTED.items():
         try:
-            sweep = write_comparison(folder)
+            sweep = write_comparison(folder, answered=True)
         except JRNError as error:
             log.info("no comparison: %s", error)
             continue
@@ -146,6 +147,23 @@ def _check(composed: DictConfig) -> None:
     OmegaConf.set_struct(composed, False)
     del composed["hydra"]
     configuration.check(composed)
+
+
+def _expect(folder: Path, composed: DictConfig) -> None:
+    """Refuse a folder that another configuration or cache has trained in, before any job runs."""
+    known = JobRecord.read(folder)
+    if composed.overwrite or known.data is None:
+        return
+    cache_hash = known.data["cache_hash"]
+    if composed.data.cache:
+        from jrn_lightning.cache.reader import PredictionCache
+
+        with PredictionCache(composed.data.cache) as cache:
+            cache_hash = cache.content_hash
+    science = configuration.flat(configuration.science(composed))
+    old = known.data["config"]
+    # What `auto` comes to is known in the job.
+    known.expect(cache_hash, {k: old.get(k) if v == "auto" else v for k, v in science.items()})
 
 
 def _wandb(config: DictConfig) -> dict[str, Any] | None:
