@@ -91,7 +91,10 @@ def frame(summary: Summary) -> pd.DataFrame:
     first = ["kind", "arch", "seed", "seeds", "planned", "status", "source"]
     first += ["operation", "fusion_channels", "computation"]
     first = [column for column in first if column in table]
-    return table.loc[:, first + [column for column in table if column not in first]]
+    order = first + [column for column in table if column not in first]
+    return table.loc[
+        :, order
+    ].copy()  # in one block: pandas warns whoever adds to a scattered frame
 
 
 def csv(summary: Summary) -> str:
