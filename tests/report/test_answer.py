@@ -93,6 +93,10 @@ def test_the_first_sentence_says_whether_the_predictions_become_better(found: Fi
     changed = f"mIoU {100 * table['input']:.2f} → {100 * table[best]:.2f} %"
     assert f"({best}: {changed}, +0.90 [+0.60, +1.20] points of mIoU)" in first
     assert rows.sum() == 5
+    means = found.summary.architectures
+    row = means["arch"] == best
+    means.loc[row, ["improvement/semantic/pixel_accuracy_high"]] = -0.1
+    assert "points of mIoU; worse in pix.acc.)" in answer(found)[0]
 
 
 def test_who_helps_is_told_by_the_gain_where_controls_exist(found: Findings) -> None:

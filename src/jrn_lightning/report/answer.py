@@ -22,7 +22,7 @@ from jrn_lightning.analysis.findings import (
     Findings,
     significant,
 )
-from jrn_lightning.analysis.summary import MeasureColumn, short, value_of
+from jrn_lightning.analysis.summary import MeasureColumn, improvement, short, value_of
 from jrn_lightning.influence import LEVEL
 from jrn_lightning.keys import UNTOUCHED
 
@@ -107,7 +107,14 @@ def _outcome(findings: Findings) -> str:
             column.text(value_of(of[arch], column.key).value) for arch in (UNTOUCHED, best["arch"])
         )
         said += f" ({best['arch']}: {column.label} {before} → {after}{' %' * column.percent}, "
-        clauses.append(f"{said}{_estimate(best, column)})")
+        # One measure does not speak for the others of the paper's table.
+        lost = [
+            c.label
+            for c in findings.summary.columns[target]
+            if c.in_table and value_of(of[best["arch"]], improvement(c)).high < 0
+        ]
+        but = f"; worse in {_and(lost)}" if lost else ""
+        clauses.append(f"{said}{_estimate(best, column)}{but})")
     return _sentence(clauses, "Does refining them together help? ")
 
 
