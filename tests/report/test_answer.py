@@ -167,6 +167,14 @@ def test_damage_is_breakage_as_a_share_of_omega(found: Findings) -> None:
     whole = sum(v["omega/depth->semantic"] for v in fakes.ARCHITECTURES.values()) / 5
     share = 100 * (whole - gain) / whole
     assert f"depth → semantic {share:.0f} % of ω (+{whole - gain:.2f} of +{whole:.2f})" in told
+    # No damage, and damage where ω itself is below 0, of which it is no share.
+    for omega, breakage, said in (
+        (0.1, -0.2, "none of ω (-0.20 of +0.10)"),
+        (-0.1, 0.2, "(+0.20 "),
+    ):
+        put(found.effects, omega, effect="omega", target="semantic")
+        put(found.effects, breakage, effect="breakage", target="semantic")
+        assert f"depth → semantic {said}" in line(answer(found), "How much of ω is damage")
 
 
 def test_without_controls_damage_is_what_falls_below_the_untouched_input(tmp_path: Path) -> None:

@@ -181,10 +181,10 @@ def _damage(findings: Findings) -> str:
         muted = (better - omega).dropna()  # A(source muted) - A(untouched input)
         if len(both):
             whole, part = omega[both].mean(), breakage[both].mean()
-            share = "none of ω"
-            if part > 0:
-                share = "all of ω" if part > whole else f"{100 * part / whole:.0f} % of ω"
-            shares.append(f"{where} {share} ({part:+.2f} of {whole:+.2f})")
+            share = "" if part > 0 else "none of ω "
+            if whole > 0 and part > 0:
+                share = "all of ω " if part > whole else f"{100 * part / whole:.0f} % of ω "
+            shares.append(f"{where} {share}({part:+.2f} of {whole:+.2f})")
         elif len(muted):
             seen.append(where)
             if muted.min() < 0:
